@@ -6,12 +6,15 @@ Letters: R, C: rows and columns of the array; a *brick* is R channels of one pix
 from dataclasses import dataclass, fields, replace
 
 __all__ = ["ArrayConfig", "ConfigError", "MAX_CHANNELS", "MAX_IMAGE_SIDE", "MAX_KERNEL",
-           "MAX_STRIDE", "MAX_UPSAMPLE_LOG2", "MEMORY_BYTES", "PRESETS", "bits_for"]
+           "MAX_REPEAT", "MAX_STRIDE", "MAX_UPSAMPLE_LOG2", "MEMORY_BYTES", "PRESETS", "bits_for"]
 
 MAX_CHANNELS = 4096
 MAX_IMAGE_SIDE = 4096
 MAX_KERNEL = 15
 MAX_STRIDE = 4
+#: How often ELEMENTWISE can repeat a row or column.
+MAX_REPEAT = 15
+#: A MAC can read its input enlarged by powers of two up to 2 to this.
 MAX_UPSAMPLE_LOG2 = 3
 #: Bytes that one DMA window can span.
 MEMORY_BYTES = 64 * 1024 * 1024

@@ -142,6 +142,8 @@ class Image:
         if sections.keys() != set(Section):
             raise ImageError(f"image must have the sections {[s.name for s in Section]}, "
                              f"not {[s.name for s in sections]}")
+        _check_gaps(data, end, [_ENTRY.unpack_from(data, table_at + i * _ENTRY.size)[1:3]
+                                for i in range(n_sections)])
         image = cls(config=config, program=sections[Section.PROGRAM],
                     constants=sections[Section.CONSTANTS], activation_bytes=activations)
         if activations > MEMORY_BYTES:
@@ -167,6 +169,15 @@ def _section(data: bytes, at: int) -> tuple[Section, bytes]:
         raise ImageError(f"section {section.name} checksum must be {crc:#010x}, "
                          f"not {zlib.crc32(body):#010x}: the file was changed or damaged")
     return section, body
+
+
+def _check_gaps(data: bytes, position: int, sections: list[tuple[int, int]]) -> None:
+    """Refuse bytes behind `position` that are not zero and in no section (offset, size)."""
+    for offset, size in (*sorted(sections), (len(data), 0)):
+        if any(data[position:offset]):
+            raise ImageError(f"image bytes {position}..{offset - 1} between sections must be 0: "
+                             f"the file was changed or damaged")
+        position = max(position, offset + size)
 
 
 def _aligned(size: int) -> int:

@@ -1,0 +1,233 @@
+"""The cycle model: costs of instructions, and hand-made schedules whose times can be reckoned."""
+
+import time
+
+import pytest
+
+from hw.spec.config import PRESETS
+from hw.spec.cycles import (
+    DMA_SETUP,
+    MAC_SETUP,
+    MAC_TAIL,
+    POST_SETUP,
+    POST_TAIL,
+    dma_bytes,
+    tail_cycles,
+    unit_cycles,
+)
+from hw.spec.isa import QUEUE_OF, Elementwise, LinearTarget, Opcode, Queue
+from hw.spec.timing import (
+    DISPATCH_CYCLES,
+    FETCH_BURST,
+    DeadlockError,
+    Prediction,
+    simulate,
+)
+from tests.sim.program_builder import CONFIG, DEFAULTS, drain, instruction, load, mac, store
+from tests.sim.random_instructions import Fields
+from tests.sim.synthetic import YOLOV4_TINY, macs, synthetic_program
+
+ULX3S = PRESETS["ulx3s-85f"]
+INSTRUCTION_BYTES = 48
+
+
+def predict(*program: tuple[Opcode, Fields], bytes_per_cycle: float = 4,
+            latency: int = 20) -> Prediction:
+    return simulate(program, CONFIG, bytes_per_cycle=bytes_per_cycle, latency=latency,
+                    instruction_bytes=INSTRUCTION_BYTES)
+
+
+def cost(opcode: Opcode, **changes: int) -> int:
+    return unit_cycles(opcode, DEFAULTS[opcode] | changes, CONFIG)
+
+
+def moved(opcode: Opcode, **changes: int) -> int:
+    return dma_bytes(opcode, DEFAULTS[opcode] | changes, CONFIG)
+
+
+def test_a_mac_takes_a_cycle_per_pixel_and_pass() -> None:
+    assert cost(Opcode.MAC, rows=5, columns=6, planes=2, kernel_rows=3, kernel_columns=3) == (
+        18 * 30 + 4 + MAC_SETUP)
+
+
+def test_a_mac_of_few_pixels_waits_for_weights() -> None:
+    assert cost(Opcode.MAC, rows=1, columns=1, planes=7) == 7 * 4 + 4 + MAC_SETUP
+
+
+def test_a_drain_takes_all_columns_through_the_lanes() -> None:
+    assert cost(Opcode.DRAIN, rows=4, columns=6) == 24 * 2 + POST_SETUP
+    assert cost(Opcode.DRAIN, rows=4, columns=6, pool=1) == 24 * 2 + POST_SETUP
+
+
+def test_a_pool_reads_a_word_per_tap() -> None:
+    assert cost(Opcode.POOL, rows=3, columns=4, planes=2, kernel_rows=2,
+                kernel_columns=3) == 24 * 6 + POST_SETUP
+    assert cost(Opcode.POOL, use_table=1) == 4 * 2 + POST_SETUP
+
+
+def test_an_elementwise_is_limited_by_lanes_or_operands() -> None:
+    assert cost(Opcode.ELEMENTWISE, planes=3) == 12 + POST_SETUP
+    assert cost(Opcode.ELEMENTWISE, use_table=1) == 4 * 2 + POST_SETUP
+    assert cost(Opcode.ELEMENTWISE, operation=Elementwise.ADD) == 4 * 2 + POST_SETUP
+    wide = PRESETS["test-4x8"]
+    fields = DEFAULTS[Opcode.ELEMENTWISE] | {"operation": Elementwise.MUL}
+    assert unit_cycles(Opcode.ELEMENTWISE, fields, wide) == 4 * 2 + POST_SETUP
+
+
+def test_rows_and_planes_without_gaps_are_one_run() -> None:
+    """Runs start and end inside beats of 8 bytes; each pays for whole beats."""
+    config = PRESETS["test-4x8"]  # bus of 8
+    block = DEFAULTS[Opcode.STORE] | {"columns": 3, "memory_row_stride": 12, "rows": 2,
+                                      "address": 4}
+    assert dma_bytes(Opcode.STORE, block, config) == 32  # 4..28 in one run
+    assert dma_bytes(Opcode.STORE, block | {"memory_row_stride": 20}, config) == 32
+    assert dma_bytes(Opcode.STORE, block | {"memory_row_stride": 16}, config) == 32
+    assert dma_bytes(Opcode.STORE, block | {"rows": 4}, config) == 56  # 4..52
+    planes = block | {"columns": 2, "memory_row_stride": 8, "planes": 3}
+    assert dma_bytes(Opcode.STORE, planes | {"memory_plane_stride": 16}, config) == 56
+    assert dma_bytes(Opcode.STORE, planes | {"memory_plane_stride": 24}, config) == 3 * 24
+
+
+def test_loads_move_only_the_bytes_they_use() -> None:
+    assert moved(Opcode.LOAD) == 16
+    assert moved(Opcode.LOAD, row_bytes=5) == 16  # two rows of two beats
+    assert moved(Opcode.LOAD, row_bytes=3) == 8
+    assert moved(Opcode.LOAD, head=4) == 8
+    assert moved(Opcode.LOAD, head=-4) == 8  # bytes 4..8 of each row
+    assert moved(Opcode.LOAD, head=-3) == 16
+    assert moved(Opcode.LOAD, head=-8) == 0
+    assert moved(Opcode.LOAD, row_bytes=0) == 0
+    assert moved(Opcode.LOAD, lane_count=1, word_step=1) == 8
+    assert cost(Opcode.LOAD, lane_count=1, word_step=1) == 4 + DMA_SETUP
+    assert cost(Opcode.LOAD, row_bytes=0) == 4 + DMA_SETUP
+
+
+@pytest.mark.parametrize(("target", "size"), [
+    (LinearTarget.WEIGHTS, 12), (LinearTarget.PARAMETERS, 96), (LinearTarget.TABLE, 768),
+    (LinearTarget.ADD_TABLES, 6144)])
+def test_linear_loads_move_whole_units(target: LinearTarget, size: int) -> None:
+    assert moved(Opcode.LOAD_LINEAR, target=target, count=3) == size
+    assert cost(Opcode.LOAD_LINEAR, target=target, count=3) == size // 4 + DMA_SETUP
+
+
+def test_compute_moves_nothing() -> None:
+    for opcode in (Opcode.MAC, Opcode.DRAIN, Opcode.POOL, Opcode.ELEMENTWISE, Opcode.END):
+        assert moved(opcode) == 0
+    assert cost(Opcode.END) == 0
+
+
+def test_a_chain_adds_up() -> None:
+    """Fetch, then LOAD, MAC, DRAIN, STORE one after the other, each ended by its tail."""
+    p = predict(load(signal="M"), mac("L", "P"), drain("M", "S"), store("P"))
+    fetched = FETCH_BURST * INSTRUCTION_BYTES / 4 + 20
+    assert p.starts[0] == fetched
+    # The second burst, with END, shares the memory with the LOAD.
+    assert p.releases[0] >= fetched + cost(Opcode.LOAD)
+    assert p.ends[0] == p.releases[0] + 20
+    assert p.starts[1] == p.ends[0]
+    assert p.releases[1] == p.starts[1] + cost(Opcode.MAC)
+    assert p.ends[1] == p.releases[1] + 4 + 4 + MAC_TAIL == p.starts[2]
+    assert tail_cycles(Opcode.MAC, CONFIG) == 4 + 4 + MAC_TAIL
+    assert p.ends[2] == p.releases[2] + POST_TAIL == p.starts[3]
+    assert p.ends[3] == p.releases[3] + 20
+    assert p.cycles == p.ends[3] + DISPATCH_CYCLES
+    assert p.queues[Queue.MAC].busy == cost(Opcode.MAC)
+    assert p.queues[Queue.MAC].wait == p.starts[1] - (p.starts[0] + DISPATCH_CYCLES)
+    assert p.read_bytes == 5 * INSTRUCTION_BYTES + 16
+    assert p.written_bytes == 16
+
+
+def test_the_first_weights_hide_behind_the_mac_ahead() -> None:
+    p = predict(mac(planes=20), mac(planes=20))
+    assert p.releases[0] - p.starts[0] == cost(Opcode.MAC, planes=20)
+    assert p.starts[1] == p.releases[0]
+    assert p.releases[1] - p.starts[1] == cost(Opcode.MAC, planes=20) - 4
+    late = predict(mac(planes=1, rows=1, columns=1), load(signal="M"), mac("L"))
+    assert late.releases[2] - late.starts[2] == cost(Opcode.MAC)
+
+
+def test_latency_delays_but_takes_no_throughput() -> None:
+    loads = [load(rows=200, columns=2)] * 3
+    fast, slow = predict(*loads, latency=0), predict(*loads, latency=500)
+    assert slow.releases[2] - slow.starts[0] <= fast.releases[2] - fast.starts[0] + 60
+    assert slow.ends[2] == slow.releases[2] + 500
+
+
+def test_load_and_store_share_the_memory() -> None:
+    big = {"rows": 100, "columns": 20, "memory_row_stride": 80}
+    alone = predict(load(**big, row_bytes=80))
+    both = predict(load(**big, row_bytes=80), store(**big, src_base=0))
+    plenty = predict(load(**big, row_bytes=80), store(**big, src_base=0), bytes_per_cycle=8)
+    time_alone = alone.releases[0] - alone.starts[0]
+    assert time_alone == pytest.approx(8000 / 4, abs=30)
+    assert both.releases[0] - both.starts[0] == pytest.approx(2 * time_alone, rel=0.02)
+    assert plenty.releases[0] - plenty.starts[0] == pytest.approx(time_alone, rel=0.02)
+    assert both.queues[Queue.LOAD].stall == pytest.approx(time_alone, rel=0.03)
+    assert plenty.queues[Queue.LOAD].stall < 40
+
+
+def test_a_slow_memory_stalls() -> None:
+    p = predict(load(rows=100, columns=20, memory_row_stride=80, row_bytes=80),
+                bytes_per_cycle=1)
+    assert p.releases[0] - p.starts[0] == pytest.approx(8000, abs=100)
+    assert p.queues[Queue.LOAD].busy == 2000 + DMA_SETUP
+    assert p.queues[Queue.LOAD].stall == pytest.approx(6000, abs=100)
+
+
+def test_the_dispatcher_stops_at_a_full_queue() -> None:
+    """Depth 4: one MAC runs, four wait, and the LOAD behind them must wait for room."""
+    p = predict(*[mac(planes=60)] * 6, load())
+    assert p.starts[6] >= p.starts[1]
+    roomy = predict(*[mac(planes=60)] * 5, load())
+    assert roomy.starts[5] < roomy.releases[0]
+
+
+def test_a_program_without_end_is_ended() -> None:
+    end = predict(load(), instruction(Opcode.END))
+    assert end.cycles == predict(load()).cycles
+    assert end.starts[1] == end.ends[1] == end.cycles
+    assert predict().cycles >= 20
+
+
+def test_deadlocks_are_named() -> None:
+    with pytest.raises(DeadlockError) as caught:
+        predict(load(), mac("LS"), drain("M"))
+    assert str(caught.value) == (
+        "program must end, not wait forever: MAC at instruction 1 (MAC) waits for a token of "
+        "LOAD and STORE; POST at instruction 2 (DRAIN) waits for a token of MAC")
+
+
+def test_no_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="^bytes_per_cycle must be positive, not 0$"):
+        predict(bytes_per_cycle=0)
+
+
+def test_times_of_a_network_are_consistent() -> None:
+    program = synthetic_program(ULX3S, YOLOV4_TINY)
+    clock = time.process_time()
+    p = simulate(program, ULX3S, bytes_per_cycle=4, latency=30,
+                 instruction_bytes=INSTRUCTION_BYTES)
+    assert time.process_time() - clock < 1.0, "the compiler runs this in a loop"
+    assert p == simulate(program, ULX3S, bytes_per_cycle=4, latency=30,
+                         instruction_bytes=INSTRUCTION_BYTES)
+    ideal = macs(YOLOV4_TINY) / ULX3S.macs_per_cycle
+    assert ideal < p.queues[Queue.MAC].busy < 1.02 * ideal
+    assert max(p.ends) <= p.cycles
+    last = dict.fromkeys(Queue, 0)
+    for index, (opcode, _) in enumerate(program[:-1]):
+        assert p.starts[index] <= p.releases[index] <= p.ends[index]
+        queue = QUEUE_OF[opcode]
+        assert p.starts[index] >= last[queue], "a unit did two things at once"
+        last[queue] = p.releases[index]
+    for cycles in p.queues.values():
+        assert cycles.busy + cycles.wait + cycles.stall <= p.cycles
+    moved_bytes = sum(dma_bytes(o, f, ULX3S) for o, f in program)
+    assert p.read_bytes + p.written_bytes == moved_bytes + len(program) * INSTRUCTION_BYTES
+    assert p.cycles >= (p.read_bytes + p.written_bytes) / 4
+
+
+def test_more_bandwidth_never_slows_a_network() -> None:
+    program = synthetic_program(ULX3S, YOLOV4_TINY[10:14])
+    times = [simulate(program, ULX3S, bytes_per_cycle=b, latency=30,
+                      instruction_bytes=INSTRUCTION_BYTES).cycles for b in (1, 2, 4, 8)]
+    assert times == sorted(times, reverse=True)
