@@ -191,8 +191,8 @@ class Format:
 
 #: Parts of a surface, the description of a tensor's place in the scratchpad. Word (plane p,
 #: row y, column x) of a surface is at
-#: ``base + p * plane_stride + (ring_first + y) % ring_rows * row_stride + x``.
-SURFACE_FIELDS = ("base", "plane_stride", "row_stride", "ring_rows", "ring_first")
+#: ``base + p * plane_stride + (ring_start + y * row_stride) % ring_words + x``.
+SURFACE_FIELDS = ("base", "plane_stride", "row_stride", "ring_words", "ring_start")
 
 
 class Isa:
@@ -284,10 +284,10 @@ def _formats(config: ArrayConfig) -> tuple[Format, ...]:
                    f"From a brick plane of the {what} to the next."),
             _field(f"{prefix}_row_stride", words, "words",
                    f"From a row of the {what} to the next."),
-            _field(f"{prefix}_ring_rows", side, "rows",
-                   f"Rows of the {what} that are held; row y is at (ring_first + y) % this."),
-            _field(f"{prefix}_ring_first", side - 1, "rows",
-                   f"Where in the ring row 0 of the {what} stands."),
+            _field(f"{prefix}_ring_words", words, "words",
+                   f"Words of a plane's rows of the {what}; rows that go past come round again."),
+            _field(f"{prefix}_ring_start", words - 1, "words",
+                   f"Where in the ring row 0 of the {what} starts."),
         )
 
     def window(what: str) -> tuple[Field, ...]:
@@ -296,9 +296,10 @@ def _formats(config: ArrayConfig) -> tuple[Format, ...]:
             _field("src_columns", side, "columns",
                    f"Width of the {what}; columns outside are padding."),
             Field(name="y0", width=bits_for(side) + 1, signed=True, unit="rows",
-                  doc="Input row of the first output row's first kernel tap."),
+                  doc="Input row of the first output row's first kernel tap; at most 0, or inside "
+                      "an enlarged row 0."),
             Field(name="x0", width=bits_for(side) + 1, signed=True, unit="columns",
-                  doc="Input column of the first output column's first kernel tap."),
+                  doc="Input column of the first output column's first kernel tap; likewise."),
             _field("kernel_rows", MAX_KERNEL, "rows", "Kernel height."),
             _field("kernel_columns", MAX_KERNEL, "columns", "Kernel width."),
             _field("stride_y", MAX_STRIDE, "rows", "Vertical stride."),

@@ -35,31 +35,35 @@ class Surface:
     """A tensor's place in the scratchpad; the fields are those of ``hw.spec.isa``.
 
     Word (plane p, row y, column x) is at ``base + p * plane_stride
-    + (ring_first + y) % ring_rows * row_stride + x``.
+    + (ring_start + y * row_stride) % ring_words + x``.
     """
 
     base: int
     plane_stride: int
     row_stride: int
-    ring_rows: int
-    ring_first: int
+    ring_words: int
+    ring_start: int
 
     @classmethod
     def of(cls, fields: Mapping[str, int], prefix: str) -> "Surface":
         """Take the surface `prefix` out of an instruction and check its ring."""
         surface = cls(fields[f"{prefix}_base"], fields[f"{prefix}_plane_stride"],
-                      fields[f"{prefix}_row_stride"], fields[f"{prefix}_ring_rows"],
-                      fields[f"{prefix}_ring_first"])
-        check(surface.ring_rows > 0, f"{prefix}_ring_rows must be positive", surface.ring_rows)
-        check(surface.ring_first < surface.ring_rows,
-              f"{prefix}_ring_first must be below {prefix}_ring_rows = {surface.ring_rows}",
-              surface.ring_first)
+                      fields[f"{prefix}_row_stride"], fields[f"{prefix}_ring_words"],
+                      fields[f"{prefix}_ring_start"])
+        check(surface.ring_words > 0, f"{prefix}_ring_words must be positive", surface.ring_words)
+        check(surface.row_stride <= surface.ring_words,
+              f"{prefix}_row_stride must be at most {prefix}_ring_words = {surface.ring_words}",
+              surface.row_stride)
+        check(surface.ring_start < surface.ring_words,
+              f"{prefix}_ring_start must be below {prefix}_ring_words = {surface.ring_words}",
+              surface.ring_start)
         return surface
 
     def written(self, prefix: str, rows: int) -> "Surface":
         """Check that `rows` rows can be written without overwriting each other."""
-        check(rows <= self.ring_rows,
-              f"rows written must be at most {prefix}_ring_rows = {self.ring_rows}", rows)
+        check(rows * self.row_stride <= self.ring_words,
+              f"words of the rows written must be at most {prefix}_ring_words = "
+              f"{self.ring_words}", rows * self.row_stride)
         return self
 
     def words(self, planes: int, rows: int, columns: int, size: int, *,
@@ -73,17 +77,17 @@ class Surface:
         Refusal
             ON_CHIP_RANGE if one of them is not below `size`.
         """
-        offsets, highest = _corner(self.plane_stride, self.row_stride, self.ring_rows,
-                                   self.ring_first, planes, rows, columns, repeat_y, repeat_x)
+        offsets, highest = _corner(self.plane_stride, self.row_stride, self.ring_words,
+                                   self.ring_start, planes, rows, columns, repeat_y, repeat_x)
         check_range("the scratchpad", self.base + highest, size)
         return self.base + offsets
 
 
 @lru_cache(maxsize=1024)
-def _corner(plane_stride: int, row_stride: int, ring_rows: int, ring_first: int,
+def _corner(plane_stride: int, row_stride: int, ring_words: int, ring_start: int,
             planes: int, rows: int, columns: int, repeat_y: int,
             repeat_x: int) -> tuple[Indices, int]:
-    row = (ring_first + (np.arange(rows) // repeat_y)) % ring_rows * row_stride
+    row = (ring_start + np.arange(rows) // repeat_y * row_stride) % ring_words
     plane = np.arange(planes) * plane_stride
     offsets = plane[:, None, None] + row[:, None] + (np.arange(columns) // repeat_x)
     return offsets, int(plane[-1] + row.max() + (columns - 1) // repeat_x)
@@ -127,8 +131,10 @@ def sliding_window(fields: Mapping[str, int], surface: Surface) -> SlidingWindow
         check(f[name] > 0, f"{name} must be positive", f[name])
     for name in ("stride_y", "stride_x"):
         check(0 < f[name] <= MAX_STRIDE, f"{name} must be in 1..{MAX_STRIDE}", f[name])
+    for name, up in (("y0", "up_y"), ("x0", "up_x")):
+        check(f[name] < 1 << f.get(up, 0), f"{name} must be below {1 << f.get(up, 0)}", f[name])
     return _sliding_window(
-        surface.plane_stride, surface.row_stride, surface.ring_rows, surface.ring_first,
+        surface.plane_stride, surface.row_stride, surface.ring_words, surface.ring_start,
         f["planes"], f["src_rows"], f["src_columns"], f["y0"], f["x0"], f["kernel_rows"],
         f["kernel_columns"], f["stride_y"], f["stride_x"], f["rows"], f["columns"],
         f.get("up_y", 0), f.get("up_x", 0))
@@ -136,7 +142,7 @@ def sliding_window(fields: Mapping[str, int], surface: Surface) -> SlidingWindow
 
 @lru_cache(maxsize=1024)
 def _sliding_window(
-        plane_stride: int, row_stride: int, ring_rows: int, ring_first: int, planes: int,
+        plane_stride: int, row_stride: int, ring_words: int, ring_start: int, planes: int,
         src_rows: int, src_columns: int, y0: int, x0: int, kernel_rows: int,
         kernel_columns: int, stride_y: int, stride_x: int, rows: int, columns: int,
         up_y: int, up_x: int) -> SlidingWindow:
@@ -144,7 +150,7 @@ def _sliding_window(
     ix = x0 + np.arange(columns)[:, None] * stride_x + np.arange(kernel_columns)
     inside_y = (iy >= 0) & (iy < src_rows << up_y)
     inside_x = (ix >= 0) & (ix < src_columns << up_x)
-    row = (ring_first + (iy >> up_y)) % ring_rows * row_stride
+    row = (ring_start + (iy >> up_y) * row_stride) % ring_words
     column = ix >> up_x
     plane = np.arange(planes) * plane_stride
     touched = (plane[:, None, None] + np.unique(row[inside_y])[:, None]

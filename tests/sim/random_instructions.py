@@ -15,10 +15,10 @@ OPCODES = tuple(o for o in Opcode if o != Opcode.END)
 
 def surface(prefix: str, base: int = 0, plane_stride: int = 0, row_stride: int = 0,
             ring_rows: int = 1, ring_first: int = 0) -> Fields:
-    """The five fields of a surface."""
+    """The five fields of a surface whose ring has whole rows."""
     return {f"{prefix}_base": base, f"{prefix}_plane_stride": plane_stride,
-            f"{prefix}_row_stride": row_stride, f"{prefix}_ring_rows": ring_rows,
-            f"{prefix}_ring_first": ring_first}
+            f"{prefix}_row_stride": row_stride, f"{prefix}_ring_words": ring_rows * row_stride,
+            f"{prefix}_ring_start": ring_first * row_stride}
 
 
 def random_instruction(rng: Random, config: ArrayConfig, opcode: Opcode, constants_bytes: int,
@@ -97,7 +97,7 @@ def _load_linear(rng: Random, config: ArrayConfig, constants: int) -> Fields:
 
 def _window(rng: Random, planes: int) -> Fields:
     return {"src_rows": rng.randint(1, 5), "src_columns": rng.randint(1, 6),
-            "y0": rng.randint(-4, 4), "x0": rng.randint(-4, 4),
+            "y0": rng.randint(-5, 0), "x0": rng.randint(-5, 0),
             "kernel_rows": rng.randint(1, 3), "kernel_columns": rng.randint(1, 3),
             "stride_y": rng.randint(1, 4), "stride_x": rng.randint(1, 4),
             "rows": rng.randint(1, 5), "columns": rng.randint(1, 5), "planes": planes}
@@ -106,6 +106,7 @@ def _window(rng: Random, planes: int) -> Fields:
 def _mac(rng: Random, config: ArrayConfig) -> Fields:
     planes = rng.randint(1, 2)
     f = _window(rng, planes) | {"up_y": rng.randint(0, 2), "up_x": rng.randint(0, 2)}
+    f |= {"y0": rng.randint(-5, (1 << f["up_y"]) - 1), "x0": rng.randint(-5, (1 << f["up_x"]) - 1)}
     passes = planes * f["kernel_rows"] * f["kernel_columns"]
     f["weights"] = rng.randint(0, config.weight_words - passes * config.rows)
     f["accumulator"] = rng.randint(0, config.accumulator_words - f["rows"] * f["columns"])

@@ -171,6 +171,5 @@ class SlowMachine:
 
 
 def _word(f: Mapping[str, int], prefix: str, p: int, y: int, x: int) -> int:
-    row = (f[f"{prefix}_ring_first"] + y) % f[f"{prefix}_ring_rows"]
-    return (f[f"{prefix}_base"] + p * f[f"{prefix}_plane_stride"]
-            + row * f[f"{prefix}_row_stride"] + x)
+    row = (f[f"{prefix}_ring_start"] + y * f[f"{prefix}_row_stride"]) % f[f"{prefix}_ring_words"]
+    return f[f"{prefix}_base"] + p * f[f"{prefix}_plane_stride"] + row + x

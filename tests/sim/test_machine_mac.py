@@ -18,7 +18,7 @@ BIG = ArrayConfig(rows=16, columns=4, scratchpad_words=4096, weight_words=4096,
 
 def test_the_largest_sums_are_exact() -> None:
     """256 passes of -128 * -128, beyond 2**24: float32 alone would lose the last bits."""
-    fields = {"src_ring_rows": 1, "src_row_stride": 1, "src_rows": 1, "src_columns": 1,
+    fields = {"src_ring_words": 1, "src_row_stride": 1, "src_rows": 1, "src_columns": 1,
               "src_plane_stride": 1, "rows": 1, "columns": 1, "planes": 256}
     machine = Machine(image(mac(**fields), config=BIG))
     machine.state.scratchpad[:] = -128
@@ -34,7 +34,7 @@ def test_the_largest_sums_are_exact() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_is_exact_in_any_split(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    fields = {"src_ring_rows": 1, "src_row_stride": 1, "src_rows": 1, "src_columns": 1,
+    fields = {"src_ring_words": 1, "src_row_stride": 1, "src_rows": 1, "src_columns": 1,
               "src_plane_stride": 1, "rows": 1, "columns": 1, "planes": 200 + seed}
     machine = Machine(image(mac(**fields), config=BIG))
     state = machine.state

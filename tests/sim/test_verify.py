@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hw.spec.image import Image
-from sim.cli import main
 from sim.build import read_build
+from sim.cli import main
 from sim.errors import SimError
 from sim.verify import quantize
 from tests.builds import build_folder, verify_folder, zoo_model
