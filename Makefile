@@ -1,0 +1,60 @@
+# Every target makes its own virtual environment when it is missing or older than pyproject.toml.
+# CI runs these targets and nothing else.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.complete
+# Two cores everywhere that we know of; more do not hurt.
+JOBS   ?= 2
+
+MODEL  ?=
+TARGET ?= ulx3s-85f
+INPUT  ?=
+DEMO   := build/demo
+
+.PHONY: help setup demo test fast lint docs bench clean
+help:
+	@echo "make demo    build the default network (YOLOv4-tiny-416, INT8) and verify it bit for bit"
+	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
+	@echo "make test    all tests (make fast: those of seconds)"
+	@echo "make lint    style and types"
+	@echo "make docs    print the generated pages of the manual"
+	@echo "make bench   times, cycles and traffic as tables"
+	@echo "make setup   the virtual environment alone"
+	@echo "make clean   remove build/"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) must be Python 3.11 or newer, not $$($(PYTHON) -V 2>&1);" \
+	       "name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "error: $(PYTHON) cannot make virtual environments;" \
+	       "on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(PY) -m codegen build $(MODEL) --target $(TARGET) --keep-tensors -o $(DEMO)
+	$(PY) -m sim verify $(DEMO) $(if $(INPUT),--input $(INPUT))
+
+test: $(STAMP)
+	$(PY) -m pytest -m "" -n $(JOBS) --dist worksteal
+
+fast: $(STAMP)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+docs: $(STAMP)
+	$(PY) -m docs.generate
+
+bench: $(STAMP)
+	$(PY) -m tests.bench
+
+clean:
+	rm -rf build
