@@ -93,7 +93,8 @@ def load_input(spec: Path | None, *, seed: int | None, shape: tuple[int, ...],
     spec
         A ``.npy`` file of exactly ``dtype`` and ``shape``, or a picture (BMP, JPEG, PNG, WebP).
     seed
-        Without ``spec``: seed of a random scene. Exactly one of the two must be given.
+        Without ``spec``: seed of a random scene, or of noise where the input is no picture.
+        Exactly one of the two must be given.
     shape
         Of the input. Pictures need [1, 3, H, W], red first, or [1, 1, H, W], greyscale.
     dtype
@@ -113,8 +114,10 @@ def load_input(spec: Path | None, *, seed: int | None, shape: tuple[int, ...],
     if spec is not None and spec.suffix.lower() == ".npy":
         return _read_array(spec, shape, kind)
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1 or kind not in (np.float32, np.uint8):
-        raise SimError("A picture or a seed can only make an input of type float32 or uint8 and "
-                       f"shape [1, C, H, W], not {kind}{list(shape)}. Give a .npy file instead.")
+        if spec is None:
+            return _noise(seed or 0, shape, kind)
+        raise SimError("A picture can only make an input of type float32 or uint8 and shape "
+                       f"[1, C, H, W], not {kind}{list(shape)}. Give a .npy file instead.")
     if spec is None:
         assert seed is not None
         pixels = scene(seed, shape[1:])
@@ -200,6 +203,15 @@ def _enlarge(values: npt.NDArray[Any], size: int, *, axis: int) -> npt.NDArray[A
     part = (at - low).reshape([-1 if d == axis else 1 for d in range(values.ndim)])
     return np.asarray(np.take(values, low, axis) * (1 - part)
                       + np.take(values, low + 1, axis) * part)
+
+
+def _noise(seed: int, shape: tuple[int, ...], kind: "np.dtype[Any]") -> npt.NDArray[Any]:
+    """Draw every code, or every value in -1..1, with equal probability."""
+    rng = np.random.default_rng(seed)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
+    return rng.uniform(-1, 1, shape).astype(kind)
 
 
 def _read_array(path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> npt.NDArray[Any]:

@@ -76,8 +76,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """No mismatch, no race, and every interleaving left the same memory."""
-        return not (self.total_mismatches or any(self.shuffles.values()) or self.races)
+        """Something was compared; no mismatch, no race, the same memory in every interleaving."""
+        return bool(self.compared) and not (self.total_mismatches or any(self.shuffles.values()) or self.races)
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` writes it."""

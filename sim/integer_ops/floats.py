@@ -1,7 +1,7 @@
 """float32 operators between DequantizeLinear and QuantizeLinear.
 
-Elementary ones are single IEEE operations and computed in NumPy. The others are whatever
-polynomial ONNX Runtime uses: they are run there, on these values, and witness nothing.
+Those that networks use most and that are single IEEE operations are computed in NumPy. The others
+are run in ONNX Runtime, on these values, and witness nothing: most are whatever polynomial it has.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,10 @@ from sim.ort_session import run_node
 
 __all__ = ["BORROWED", "arithmetic", "borrowed", "cast", "clip", "leaky_relu", "relu"]
 
-BORROWED = ("Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Mish", "PRelu",
-            "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu")
+BORROWED = ("Abs", "Ceil", "Celu", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid",
+            "HardSwish", "Log", "Max", "Min", "Mish", "Neg", "PRelu", "Pow", "Reciprocal", "Round",
+            "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh",
+            "ThresholdedRelu")
 """Operators whose values come from ONNX Runtime."""
 
 

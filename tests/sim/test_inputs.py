@@ -189,10 +189,20 @@ def test_refuses_files_that_are_not_there(tmp_path, name):
                                           (SHAPE, np.int8), ((1, 3, 0, 8), np.float32)))
 def test_refuses_inputs_that_pictures_cannot_make(tmp_path, shape, dtype):
     with pytest.raises(SimError) as error:
-        load_input(None, seed=1, shape=shape, dtype=dtype)
+        load_input(save(tmp_path, Image.new("RGB", (4, 4))), seed=None, shape=shape, dtype=dtype)
     assert str(error.value) == (
-        "A picture or a seed can only make an input of type float32 or uint8 and shape "
+        "A picture can only make an input of type float32 or uint8 and shape "
         f"[1, C, H, W], not {np.dtype(dtype)}{list(shape)}. Give a .npy file instead.")
+
+
+@pytest.mark.parametrize("shape, dtype", (((1, 3, 80), np.float32), ((7, 50), np.int8),
+                                          ((1, 3, 8, 8), np.int8), ((500,), np.uint8)))
+def test_seeds_make_noise_where_the_input_is_no_picture(shape, dtype):
+    found = load_input(None, seed=1, shape=shape, dtype=dtype)
+    assert found.shape == shape and found.dtype == dtype
+    assert np.array_equal(found, load_input(None, seed=1, shape=shape, dtype=dtype))
+    assert not np.array_equal(found, load_input(None, seed=2, shape=shape, dtype=dtype))
+    assert len(np.unique(found)) > 80
 
 
 def test_refuses_other_numbers_of_channels(tmp_path):
