@@ -1,0 +1,164 @@
+"""What the passes behind placement work on: kernels that read and write buffers in memory.
+
+Letters: R, C: rows and columns of the array. A *brick* is R channels; a buffer is stored
+``[brick][row][column][R]``. A *lane* is a channel's position in that order: brick * R + lane.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codegen import ir
+from codegen.ir import Int8
+from hw.spec.config import ArrayConfig
+from hw.spec.isa import Opcode
+
+__all__ = ["Buffer", "ConvKernel", "ElementwiseKernel", "Instruction", "Kernel", "Layout",
+           "Lowered", "PoolKernel", "Sink", "View"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Buffer:
+    """A piece of memory that holds one tensor, or several side by side along the channels.
+
+    Parameters
+    ----------
+    name : str
+        Of the tensor it was made for.
+    bricks, rows, columns : int
+        Size; `bricks` is 0 for a packed buffer.
+    packed_channels : int
+        If not 0: an image of interleaved pixels, ``[row][column][channel]``, rows padded to a
+        multiple of 16 bytes. Only graph inputs that feed a folded convolution are packed.
+    data : int8[bricks * R, rows, columns] or None
+        Contents of a constant operand; it lives in the constants window.
+    """
+
+    name: str
+    bricks: int
+    rows: int
+    columns: int
+    packed_channels: int = 0
+    data: Int8 | None = None
+
+    def row_pitch(self, config: ArrayConfig) -> int:
+        """Bytes from a row to the next."""
+        if self.packed_channels:
+            return -(-self.columns * self.packed_channels // 16) * 16
+        return self.columns * config.rows
+
+    def size(self, config: ArrayConfig) -> int:
+        """Bytes in memory."""
+        return max(1, self.bricks) * self.rows * self.row_pitch(config)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """How a tensor's channels stand in bricks.
+
+    Parameters
+    ----------
+    bricks : int
+    lanes : int64[channels]
+        Position of each channel, in 0..bricks*R-1, ascending.
+    rows, columns : int
+    """
+
+    bricks: int
+    lanes: npt.NDArray[np.int64]
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """A tensor in a buffer: its layout, from brick `brick` of the buffer on."""
+
+    buffer: Buffer
+    brick: int
+    layout: Layout
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sink:
+    """One place a kernel's result goes to, and what happens to it on the way.
+
+    `table` is applied first, then 2x2 maxima if `pool`; the result is tensor `tensor`.
+    """
+
+    tensor: str
+    table: Int8 | None
+    pool: bool
+    buffer: Buffer
+    brick: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kernel:
+    """What all kernels have: names for reports, and where results go.
+
+    ``op`` is the operation whose result is requantized; ``fused`` names the ONNX nodes that are
+    done on the way to memory. ``out`` is the layout of the result before pooling.
+    """
+
+    name: str
+    kind: str
+    sinks: tuple[Sink, ...]
+    fused: tuple[str, ...]
+    out: Layout
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvKernel(Kernel):
+    """Convolution on the array. If `folded`, the source is packed and kernel taps are lanes."""
+
+    op: ir.Conv
+    source: View
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoolKernel(Kernel):
+    """Maxima over windows."""
+
+    op: ir.MaxPool
+    source: View
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ElementwiseKernel(Kernel):
+    """MAP (a copy, a table, an upsampling), ADD or MUL of tensors with equal lanes."""
+
+    op: ir.Op
+    a: View
+    b: View | None
+    repeat: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lowered:
+    """A network as kernels in execution order, and where every tensor is.
+
+    ``views`` has each tensor that is in memory; with ``keep_tensors`` that is every named one.
+    """
+
+    graph: ir.Graph
+    kernels: tuple[Kernel, ...]
+    views: dict[str, View]
+    keep_tensors: bool
+
+
+@dataclass(kw_only=True)
+class Instruction:
+    """An instruction before encoding: fields by name, and the kernel it serves.
+
+    ``wait`` and ``signal`` are filled by :mod:`codegen.passes.synchronize`.
+    """
+
+    opcode: Opcode
+    fields: dict[str, int]
+    kernel: str
+    note: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
