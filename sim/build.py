@@ -61,19 +61,27 @@ class TensorPlace:
                               for _, lane, count in self.entry["lanes"]]).astype(np.int16)
         flat = (chw + self.entry["offset"]).reshape(-1)
         if "gather" in self.entry:
-            raw = zlib.decompress(base64.b64decode(self.entry["gather"]))
-            flat = flat[np.frombuffer(raw, "<i4")]
+            flat = flat[self.gather()]
         return np.asarray(flat.astype(self.dtype).reshape(self.shape))
 
     def write(self, window: Bytes, codes: npt.NDArray[Any]) -> None:
         """Put `codes` (of the model's type and shape) into the activations window."""
         e = self.entry
-        stored = (codes.astype(np.int16) - e["offset"]).astype(np.int8).view(np.uint8)
+        stored = (codes.astype(np.int16) - e["offset"]).astype(np.int8).view(np.uint8).reshape(-1)
+        if "gather" in e:
+            ordered = np.empty_like(stored)
+            ordered[self.gather()] = stored
+            stored = ordered
         lanes = self._lanes(window)
         for first, lane, count in e["lanes"]:
             lanes[lane:lane + count] = stored.reshape(e["chw"])[first:first + count]
         target = self._memory(window)
         target[...] = lanes.reshape(target.shape)
+
+    def gather(self) -> npt.NDArray[np.int32]:
+        """Where each element stands in channel-row-column order."""
+        raw = zlib.decompress(base64.b64decode(self.entry["gather"]))
+        return np.frombuffer(raw, "<i4")
 
     def _memory(self, window: Bytes) -> Bytes:
         """The tensor's bytes as a view of `window`: uint8[channels, rows, columns] if packed,
@@ -166,6 +174,12 @@ def _check_place(tensor: TensorPlace, size: int) -> None:
     if not tensor.in_memory:
         return
     e = tensor.entry
+    if "gather" in e:
+        where = tensor.gather()
+        if len(where) != int(np.prod(tensor.shape)) or where.min(initial=0) < 0 \
+                or where.max(initial=0) >= int(np.prod(e["chw"])):
+            raise SimError(f"tensor {tensor.name!r} must be a view of its {e['chw']} elements; "
+                           f"build the model again.")
     used = e["rows"] * e["pitch"] * max(1, e["bricks"] if e["layout"] == "bricks" else 1)
     if not 0 <= e["address"] <= e["address"] + used <= size:
         raise SimError(f"tensor {tensor.name!r} must be inside the {size} bytes of activations, "

@@ -77,7 +77,8 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Something was compared; no mismatch, no race, the same memory in every interleaving."""
-        return bool(self.compared) and not (self.total_mismatches or any(self.shuffles.values()) or self.races)
+        failed = self.total_mismatches or any(self.shuffles.values()) or self.races
+        return bool(self.compared) and not failed
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` writes it."""
