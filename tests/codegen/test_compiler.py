@@ -115,22 +115,17 @@ def test_a_falling_table_behind_a_pool_is_not_moved_before_it(tmp_path: Path) ->
 
 
 def test_layers_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    rng = np.random.default_rng(4)
-    proto = n.unary("QLinearLeakyRelu", (1, 3, 4, 4), rng=rng)
-    again = onnx.NodeProto()
-    again.CopyFrom(proto.graph.node[0])
-    again.input[0], again.output[0] = "x", "z"
-    proto.graph.node.append(again)
-    proto.graph.output.append(helper.make_tensor_value_info("z", onnx.TensorProto.INT8,
-                                                            [1, 3, 4, 4]))
+    """Two inputs joined: a copy each, both for the one node."""
+    proto = n.model([n.node("Concat", ["a", "b"], ["j"], axis=1),
+                     n.node("QLinearLeakyRelu", ["j", "s", "zp", "s", "zp"], alpha=0.1)],
+                    {"a": (np.int8, (1, 3, 4, 4)), "b": (np.int8, (1, 5, 4, 4))},
+                    {"s": np.float32(0.1), "zp": np.int8(3)})
     path = tmp_path / "m.onnx"
     onnx.save(proto, path)
     build = build_folder(path, tmp_path / "b")
     layers = json.loads((tmp_path / "b" / "report.json").read_text())["layers"]
-    assert [layer["name"] for layer in layers] == ["the_QLinearLeakyRelu",
-                                                   "the_QLinearLeakyRelu#2"]
-    # both load, map and store; only the first loads the table
-    assert [layer["instructions"] for layer in layers] == [4, 3]
+    assert [(layer["name"], layer["instructions"]) for layer in layers] == [
+        ("Concat_j", 3), ("Concat_j#2", 3), ("the_QLinearLeakyRelu", 4)]
     assert verify_folder(build).passed
 
 
