@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from codegen import ir
-from codegen.passes.place import layouts
+from codegen.passes.layout import layouts, root
 from hw.spec.config import ArrayConfig
 from hw.spec.numerics import MULTIPLIER_ONE
 
@@ -30,13 +30,13 @@ def _pool_before_concat(graph: ir.Graph) -> ir.Graph:
     tensors, ops = dict(graph.tensors), []
 
     def conv_behind(name: str) -> bool:
-        op = producer.get(_root(graph, name))
+        op = producer.get(root(graph, name))
         while isinstance(op, ir.Table):
-            op = producer.get(_root(graph, op.x))
+            op = producer.get(root(graph, op.x))
         return isinstance(op, ir.Conv)
 
     for op in graph.ops:
-        source = producer.get(_root(graph, op.x)) if isinstance(op, ir.MaxPool) else None
+        source = producer.get(root(graph, op.x)) if isinstance(op, ir.MaxPool) else None
         if not (isinstance(op, ir.MaxPool) and isinstance(source, ir.Concat)
                 and op.kernel == op.strides == (2, 2) and op.pads == (0, 0, 0, 0)
                 and all(conv_behind(x) for x in source.xs)
@@ -45,7 +45,7 @@ def _pool_before_concat(graph: ir.Graph) -> ir.Graph:
             continue
         parts = []
         for i, x in enumerate(source.xs):
-            t = tensors[_root(graph, x)]
+            t = tensors[root(graph, x)]
             chw = (t.chw[0], t.chw[1] // 2, t.chw[2] // 2)
             part = replace(t, name=f"%{op.y}.{i}", shape=(1, *chw), chw=chw)
             tensors[part.name] = part
@@ -61,12 +61,12 @@ def _align_operands(graph: ir.Graph, config: ArrayConfig) -> ir.Graph:
         if isinstance(op, (ir.Add, ir.Mul)):
             so_far = replace(graph, tensors=tensors, ops=tuple(ops))
             known = layouts(so_far, config)
-            a, b = (known[_root(so_far, x)] for x in (op.a, op.b))
+            a, b = (known[root(so_far, x)] for x in (op.a, op.b))
             if not np.array_equal(a.lanes, b.lanes):
                 channels = max(len(a.lanes), len(b.lanes))
                 names = dict[str, str]()
                 for side, layout in (("a", a), ("b", b)):
-                    name = _root(so_far, getattr(op, side))
+                    name = root(so_far, getattr(op, side))
                     canonical = np.array_equal(layout.lanes, np.arange(channels))
                     if canonical:
                         names[side] = name
@@ -93,10 +93,3 @@ def _copy(op: ir.Op, side: str, tensor: ir.Tensor, channels: int) -> ir.Conv:
         weights=eye.reshape(channels, own, 1, 1), bias=np.zeros(channels, np.int64),
         x_zero_point=0, y_zero_point=0, multiplier=np.full(channels, MULTIPLIER_ONE),
         shift=np.zeros(channels, np.int64), certificate=None)
-
-
-def _root(graph: ir.Graph, name: str) -> str:
-    while (base := graph.tensors[name].base) is not None:
-        name = base
-    return name
-

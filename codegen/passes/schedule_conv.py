@@ -6,11 +6,13 @@ when the first output brick of a stripe needs them; a plan without a ring loads,
 the block of input under it.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codegen.lowered import ConvKernel
 from codegen.passes.pack import Chunk, PackedConv
-from codegen.passes.surfaces import window
+from codegen.passes.surfaces import named, surface, window
 from codegen.passes.tile import ConvPlan, block_planes, input_span, spans
 from hw.spec.isa import Opcode, Window
 
@@ -24,6 +26,17 @@ __all__ = ["ConvWriter"]
 _SPLIT_BYTES = 16 * 1024
 
 Span = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Input:
+    """A surface that holds `rows` x `columns` of the input, from row `top`, column `left` on."""
+
+    surface: dict[str, int]
+    rows: int
+    columns: int
+    top: int
+    left: int
 
 
 class ConvWriter:
@@ -60,6 +73,10 @@ class ConvWriter:
 
     _slots: list[list[int]]
 
+    def _in_rows(self, rows: Span) -> Span:
+        return input_span(rows, self.packed.strides[0], self.packed.pads[0],
+                          self.packed.kernel[0], self.packed.in_rows)
+
     def _in_columns(self, columns: Span) -> Span:
         return input_span(columns, self.packed.strides[1], self.packed.pads[1],
                           self.packed.kernel[1], self.packed.in_columns)
@@ -69,23 +86,26 @@ class ConvWriter:
         p, plan = self.packed, self.plan
         across = self._in_columns(columns)
         width = max(1, across[1] - across[0])
-        ring = plan.ring_rows
-        base = self._take(p.planes * ring * width)
-        src = {"base": base, "plane_stride": ring * width, "row_stride": width,
-               "ring_words": ring * width, "ring_start": 0}
+        words = plan.ring_rows * width
+        src = {"base": self._take(p.planes * words), "plane_stride": words, "row_stride": width,
+               "ring_words": words, "ring_start": 0}
+
+        def held(chunk: Chunk) -> _Input:
+            return _Input(surface=src | {"base": src["base"] + chunk.plane * words},
+                          rows=p.in_rows, columns=width, top=0, left=across[0])
         loaded = 0
         bricks = list(spans(len(p.tiles[segment]), self.config.lane_groups))
         tiles = list(spans(p.out_rows, plan.tile_rows))
         for first, last in spans(len(tiles), plan.stripe_tiles):
             for brick in bricks:
                 for rows in tiles[first:last]:
-                    down = input_span(rows, p.strides[0], p.pads[0], p.kernel[0], p.in_rows)
+                    down = self._in_rows(rows)
                     start = max(loaded, down[0])
                     if start < down[1] and across[0] < across[1]:
                         self._load_rows(segment, (start, down[1]), across, src)
                         loaded = down[1]
                     for tile in range(*brick):
-                        self._compute(segment, tile, brick, rows, columns, src, across[0], 0)
+                        self._compute(segment, tile, brick, rows, columns, held)
 
     def _load_rows(self, segment: int, rows: Span, across: Span, src: dict[str, int]) -> None:
         """Load input rows of all planes of a segment into the ring."""
@@ -147,59 +167,57 @@ class ConvWriter:
                 lane += count
 
     def _with_blocks(self, segment: int, columns: Span) -> None:
-        """One column tile where even a few rows of all planes are too large."""
+        """One column tile for which every chunk of weights loads the input under it."""
         p, plan = self.packed, self.plan
         across = self._in_columns(columns)
         width = max(1, across[1] - across[0])
         window = min(p.in_rows, (plan.tile_rows - 1) * p.strides[0] + p.kernel[0])
-        planes = block_planes(self.kernel, p)
-        size = planes * window * width
+        size = block_planes(self.kernel, p) * window * width
         base = self._take(size * plan.slots)
         turn = 0
         for brick in spans(len(p.tiles[segment]), self.config.lane_groups):
             for rows in spans(p.out_rows, plan.tile_rows):
-                down = input_span(rows, p.strides[0], p.pads[0], p.kernel[0], p.in_rows)
+                down = self._in_rows(rows)
                 for tile in range(*brick):
-                    def fetch(chunk: Chunk, down: Span = down) -> tuple[dict[str, int], int]:
+                    def fetch(chunk: Chunk, down: Span = down) -> _Input:
                         nonlocal turn
                         turn += 1
-                        height = max(1, down[1] - down[0])
-                        src = {"base": base + turn % plan.slots * size,
-                               "plane_stride": height * width, "row_stride": width,
-                               "ring_words": height * width, "ring_start": 0}
-                        first = segment * p.planes + chunk.plane
-                        last = min(first + chunk.planes, self.kernel.source.layout.bricks)
-                        if self.kernel.folded:
-                            self._load_folded(down, across, src)
-                            src["base"] += chunk.plane * src["plane_stride"]
-                        elif down[0] < down[1] and across[0] < across[1] and first < last:
-                            self.writer.load(self.kernel.source, planes=(first, last), rows=down,
-                                             columns=across, dst=src)
-                        return src, down[0]
-                    self._compute(segment, tile, brick, rows, columns, fetch, across[0], down[0])
+                        return self._load_block(segment, chunk, down, across,
+                                                base + turn % plan.slots * size)
+                    self._compute(segment, tile, brick, rows, columns, fetch)
+
+    def _load_block(self, segment: int, chunk: Chunk, rows: Span, across: Span,
+                    base: int) -> "_Input":
+        """Load what `chunk` multiplies, to word `base`."""
+        p = self.packed
+        height, width = max(1, rows[1] - rows[0]), max(1, across[1] - across[0])
+        src = {"base": base, "plane_stride": height * width, "row_stride": width,
+               "ring_words": height * width, "ring_start": 0}
+        first = segment * p.planes + chunk.plane
+        last = min(first + chunk.planes, self.kernel.source.layout.bricks)
+        if self.kernel.folded:
+            self._load_folded(rows, across, src)
+            src["base"] += chunk.plane * src["plane_stride"]
+        elif rows[0] < rows[1] and across[0] < across[1] and first < last:
+            self.writer.load(self.kernel.source, planes=(first, last), rows=rows, columns=across,
+                             dst=src)
+        return _Input(surface=src, rows=height, columns=width, top=rows[0], left=across[0])
 
     def _compute(self, segment: int, tile: int, brick: Span, rows: Span, columns: Span,
-                 source: object, left: int, top: int) -> None:
-        """MAC, DRAIN and STORE of one tile. `source` is a surface, or fetches one per chunk."""
+                 held: Callable[[Chunk], "_Input"]) -> None:
+        """MAC, DRAIN and STORE of one tile; `held` says where a chunk finds its input."""
         p, w, op = self.packed, self.writer, self.kernel.op
         weights = p.tiles[segment][tile]
         accumulator = w.accumulators()
         h, width = rows[1] - rows[0], columns[1] - columns[0]
         for i, chunk in enumerate(weights.chunks):
-            words = chunk.passes * self.config.rows
-            where = w.weights(chunk.address, words)
-            if callable(source):
-                src, top = source(chunk)
-                plane = 0
-            else:
-                assert isinstance(source, dict)
-                src, plane = source, chunk.plane
+            where = w.weights(chunk.address, chunk.passes * self.config.rows)
+            source = held(chunk)
             w.emit(
                 Opcode.MAC, **window(
-                    src | {"base": src["base"] + plane * src["plane_stride"]},
-                    src_rows=self._held(rows, top), src_columns=self._held_columns(columns),
-                    y0=rows[0] * p.strides[0] - p.pads[0] + chunk.kernel_row - top,
-                    x0=columns[0] * p.strides[1] - p.pads[1] + chunk.kernel_column - left),
+                    source.surface, src_rows=source.rows, src_columns=source.columns,
+                    y0=rows[0] * p.strides[0] - p.pads[0] + chunk.kernel_row - source.top,
+                    x0=columns[0] * p.strides[1] - p.pads[1] + chunk.kernel_column - source.left),
                 kernel_rows=chunk.kernel_rows, kernel_columns=chunk.kernel_columns,
                 stride_y=p.strides[0], stride_x=p.strides[1], up_y=0, up_x=0, rows=h,
                 columns=width, planes=chunk.planes, pad=op.x_zero_point, weights=where,
@@ -208,28 +226,16 @@ class ConvWriter:
         if group == 0:
             self._slot = (self._slot + 1) % self.plan.slots
         parameter = w.parameters(weights.parameters)
-        lane_tile = segment * len(p.tiles[segment]) + brick[0]
+        first_tile = segment * len(p.tiles[segment]) + brick[0]
         for sink, base in zip(self.kernel.sinks, self._slots[self._slot]):
             step = 2 if sink.pool else 1
-            dst = {"base": base, "plane_stride": h * width // step ** 2,
-                   "row_stride": width // step, "ring_words": h * width // step ** 2,
-                   "ring_start": 0}
+            dst = surface(base, rows=h // step, columns=width // step)
             w.emit(Opcode.DRAIN, accumulator=accumulator, rows=h, columns=width,
                    parameter=parameter, zero_point=op.y_zero_point, odd=op.odd,
                    **w.table(sink.table), pool=int(sink.pool), lane_group=group,
-                   **{f"dst_{k}": v for k, v in dst.items()})
+                   **named("dst", dst))
             if tile == brick[1] - 1:
-                w.store(sink, brick=lane_tile * self.config.columns // self.config.rows,
+                w.store(sink, brick=first_tile * self.config.columns // self.config.rows,
                         planes=self.config.planes_per_drain,
                         rows=(rows[0] // step, rows[1] // step),
                         columns=(columns[0] // step, columns[1] // step), src=dst)
-
-    def _held(self, rows: Span, top: int) -> int:
-        """Input rows that count as inside, from row `top` on; 1 where none is read."""
-        p = self.packed
-        a, b = input_span(rows, p.strides[0], p.pads[0], p.kernel[0], p.in_rows)
-        return p.in_rows - top if self.plan.ring_rows else max(1, b - a)
-
-    def _held_columns(self, columns: Span) -> int:
-        a, b = self._in_columns(columns)
-        return max(1, b - a)

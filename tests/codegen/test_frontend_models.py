@@ -9,7 +9,10 @@ import pytest
 from codegen.errors import UnsupportedModelError
 from codegen.frontend.importer import import_model, node_mapping
 from sim.golden import Golden
+from sim.model import Machine
+from sim.verify import run
 from tests import onnx_nodes as n
+from tests.builds import build_folder
 from tests.codegen.frontend_check import compare, imported
 from tests.data import data
 from tests.ir_eval import evaluate
@@ -89,6 +92,16 @@ def test_node_test_gives_the_stored_output(name: str, tmp_path: Path) -> None:
     got = evaluate(graph, {graph.inputs[0].name: x})[graph.outputs[0].name]
     assert got.dtype == want.dtype
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", _ACCEPTED)
+def test_node_test_gives_the_stored_output_on_the_array(name: str, tmp_path: Path) -> None:
+    proto, x, want = _node_test(name)
+    onnx.save(proto, tmp_path / "m.onnx")
+    build = build_folder(tmp_path / "m.onnx", tmp_path / "b", "test-4x8")
+    machine = Machine(build.image)
+    got = run(build, machine, {build.manifest["inputs"][0]["name"]: x})
+    np.testing.assert_array_equal(got[build.manifest["outputs"][0]["name"]], want)
 
 
 @pytest.mark.parametrize("name", _REFUSED)
