@@ -74,7 +74,7 @@ def main() -> int:
                      "--columns", str(c)) for r, c in ARRAYS if args.only in f"on {r}x{c}"]
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 175, highlight=False)
     console.print(_table(rows))
     return int(any(row["mismatches"] for row in rows))
 
@@ -82,7 +82,7 @@ def main() -> int:
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Predicted cycles (latency 20), and CPU seconds on this machine",
                   title_justify="left")
-    table.add_column("network")
+    table.add_column("network", no_wrap=True)
     for heading in ("M MAC", "instr.", "M cycles 2 B", "util.", "4 B", "util.", "8 B", "util.",
                     "MB moved", "build s", "build MB", "ISS s", "ORT s", "mismatches"):
         table.add_column(heading, justify="right")
