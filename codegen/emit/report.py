@@ -121,9 +121,8 @@ def print_summary(report: dict[str, Any], console: Console, *, layers: bool) -> 
                   f"{report['constant_bytes'] / 1024:.0f} KB constants, "
                   f"{report['activation_bytes'] / 1024:.0f} KB activations; "
                   f"{report['certified_channels']} output channels proved exact")
-    table = Table(title=f"Predicted frame, latency {p['latency']}; B/cycle: reads and writes "
-                        f"together", title_justify="left")
-    for heading in ("B/cycle", "cycles", "utilization", "read MB", "written MB"):
+    table = Table(title=f"Predicted frame, latency {p['latency']}", title_justify="left")
+    for heading in ("B/cycle, both ways", "cycles", "utilization", "read MB", "written MB"):
         table.add_column(heading, justify="right")
     rows: Iterable[dict[str, Any]] = report["bandwidths"]
     for row in rows:
