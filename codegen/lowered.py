@@ -16,7 +16,7 @@ from hw.spec.config import ArrayConfig
 from hw.spec.isa import Opcode
 
 __all__ = ["Buffer", "ConvKernel", "ElementwiseKernel", "Instruction", "Kernel", "Layout",
-           "Lowered", "PoolKernel", "Sink", "View"]
+           "Lowered", "PoolKernel", "Sink", "View", "sources"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +85,8 @@ class View:
 class Sink:
     """One place a kernel's result goes to, and what happens to it on the way.
 
-    `table` is applied first, then 2x2 maxima if `pool`; the result is tensor `tensor`.
+    `table` is applied first, then 2x2 maxima if `pool`; the result is tensor `tensor`, from brick
+    `brick` of `buffer` on. `wanted` are those of its bricks that somebody reads.
     """
 
     tensor: str
@@ -93,6 +94,7 @@ class Sink:
     pool: bool
     buffer: Buffer
     brick: int
+    wanted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,6 +137,16 @@ class ElementwiseKernel(Kernel):
     a: View
     b: View | None
     repeat: tuple[int, int] = (1, 1)
+
+
+def sources(kernel: Kernel) -> tuple[View, ...]:
+    """What `kernel` reads."""
+    match kernel:
+        case ConvKernel() | PoolKernel():
+            return (kernel.source,)
+        case ElementwiseKernel():
+            return (kernel.a,) if kernel.b is None else (kernel.a, kernel.b)
+    raise AssertionError(f"no sources known for {type(kernel).__name__}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,24 +4,12 @@ Buffers whose lives do not overlap share memory; with ``keep_tensors`` all live 
 """
 
 from codegen.errors import BuildError
-from codegen.lowered import Buffer, ConvKernel, ElementwiseKernel, Kernel, Lowered, PoolKernel
+from codegen.lowered import Buffer, Lowered, sources
 from hw.spec.config import MEMORY_BYTES, ArrayConfig
 
-__all__ = ["allocate", "sources"]
+__all__ = ["allocate"]
 
 _ALIGNMENT = 64
-
-
-def sources(kernel: Kernel) -> tuple[Buffer, ...]:
-    """Buffers that `kernel` reads."""
-    match kernel:
-        case ConvKernel() | PoolKernel():
-            return (kernel.source.buffer,)
-        case ElementwiseKernel(b=None):
-            return (kernel.a.buffer,)
-        case ElementwiseKernel(b=b) if b is not None:
-            return kernel.a.buffer, b.buffer
-    raise AssertionError(f"no sources known for {type(kernel).__name__}")
 
 
 def allocate(lowered: Lowered, config: ArrayConfig) -> tuple[dict[Buffer, int], int]:
@@ -41,7 +29,7 @@ def allocate(lowered: Lowered, config: ArrayConfig) -> tuple[dict[Buffer, int], 
     """
     first, last = dict[Buffer, int](), dict[Buffer, int]()
     for i, kernel in enumerate(lowered.kernels):
-        for buffer in (*sources(kernel), *(s.buffer for s in kernel.sinks)):
+        for buffer in (*(v.buffer for v in sources(kernel)), *(s.buffer for s in kernel.sinks)):
             first.setdefault(buffer, i)
             last[buffer] = i
     for entry in lowered.graph.inputs:

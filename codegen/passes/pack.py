@@ -8,11 +8,13 @@ window. Equal because a convolution is a sum over taps and channels in any order
 - a weight outside -128..127 (a uint8 weight with its zero point) is split into addends that fit,
   each with its own chunk over the same activations;
 - a depthwise kernel is a diagonal weight tile;
-- a folded convolution has its kernel taps as lanes of a 1x1 convolution;
+- a folded convolution has kernel taps as lanes: all of them (a 1x1 convolution is left), or those
+  of a kernel row (a KHx1 convolution is left, and each image row is loaded only once);
 - the input zero point is folded into the bias: ``bias - x_zero_point * sum(w)``.
 """
 
 from dataclasses import dataclass
+from enum import Enum, unique
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +24,20 @@ from codegen.lowered import ConvKernel
 from hw.spec.config import MAX_KERNEL, ArrayConfig
 from hw.spec.numerics import INT32_MAX, INT32_MIN
 
-__all__ = ["Chunk", "ConstantPool", "PackedConv", "TileWeights", "pack"]
+__all__ = ["Chunk", "ConstantPool", "Fold", "PackedConv", "TileWeights", "pack"]
 
 #: Weight words of a chunk, at most: small enough that the first one is there soon, large enough
 #: that instructions stay few.
 _CHUNK_WORDS = 1024
+
+
+@unique
+class Fold(Enum):
+    """Which kernel taps are lanes."""
+
+    NONE = "none"
+    ROW = "row"
+    WINDOW = "window"
 
 
 class ConstantPool:
@@ -82,6 +93,8 @@ class PackedConv:
     Sizes are those that the MAC instructions see, so after folding.
     """
 
+    fold: Fold
+
     segments: int
     planes: int
     tiles: tuple[tuple[TileWeights, ...], ...]
@@ -98,8 +111,9 @@ class PackedConv:
         return max(sum(c.passes for c in t.chunks) for seg in self.tiles for t in seg)
 
 
-def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool) -> PackedConv:
-    """Pack one convolution into `pool`.
+def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool,
+         fold: Fold = Fold.NONE) -> PackedConv:
+    """Pack one convolution into `pool`. `fold` is NONE exactly if the source is not packed.
 
     Raises
     ------
@@ -121,12 +135,17 @@ def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool) -> PackedC
 
     entries = _parameters(kernel, config, bias)
     planes = per_segment if op.depthwise else layout.bricks
-    if kernel.folded:
-        planes = -(-w[0].size // r)
+    lanes, strides, pads = layout.lanes, op.strides, op.pads[:2]
+    rows, columns = layout.rows, layout.columns
+    if fold == Fold.WINDOW:
         w = w.transpose(0, 2, 3, 1).reshape(len(w), -1, 1, 1)
-        lanes = np.arange(w.shape[1])
-    else:
-        lanes = layout.lanes
+        rows, strides, pads = out.rows, (1, 1), (0, 0)
+    elif fold == Fold.ROW:
+        w = w.transpose(0, 3, 1, 2).reshape(len(w), -1, w.shape[2], 1)
+        strides, pads = (strides[0], 1), (pads[0], 0)
+    if fold != Fold.NONE:
+        columns, lanes = out.columns, np.arange(w.shape[1])
+        planes = -(-len(lanes) // r)
     tiles = []
     for segment in range(segments):
         group = []
@@ -137,12 +156,10 @@ def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool) -> PackedC
             group.append(TileWeights(chunks=_chunks(block, config, pool),
                                      parameters=pool.add(entries[tile].tobytes())))
         tiles.append(tuple(group))
-    shape = out if kernel.folded else layout
     return PackedConv(
-        segments=segments, planes=planes, tiles=tuple(tiles), in_rows=shape.rows,
-        in_columns=shape.columns, out_rows=out.rows, out_columns=out.columns,
-        kernel=(w.shape[2], w.shape[3]), strides=(1, 1) if kernel.folded else op.strides,
-        pads=(0, 0) if kernel.folded else op.pads[:2])
+        fold=fold, segments=segments, planes=planes, tiles=tuple(tiles), in_rows=rows,
+        in_columns=columns, out_rows=out.rows, out_columns=out.columns,
+        kernel=(w.shape[2], w.shape[3]), strides=strides, pads=pads)
 
 
 def _dense_tile(w: npt.NDArray[np.int16], lanes: npt.NDArray[np.int64], config: ArrayConfig,

@@ -10,7 +10,7 @@ Before: :class:`codegen.ir.Graph`, operations on named tensors. After:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from codegen.lowered import (
     PoolKernel,
     Sink,
     View,
+    sources,
 )
 from codegen.passes.layout import layouts, op_inputs, root
 from hw.spec.config import MAX_IMAGE_SIDE, MAX_KERNEL, ArrayConfig
@@ -48,8 +49,38 @@ def place(graph: ir.Graph, config: ArrayConfig, *, keep_tensors: bool) -> Lowere
     """
     plan = _Plan(graph, config, keep_tensors)
     kernels = tuple(_with_own_names(plan.kernels()))
-    return Lowered(graph=graph, kernels=kernels, keep_tensors=keep_tensors,
-                   views={name: plan.view(name) for name in plan.in_memory()})
+    views = {name: plan.view(name) for name in plan.in_memory()}
+    read = _bricks_read(kernels, views.values() if keep_tensors else
+                        (views[out.tensor] for out in graph.outputs))
+    written = {s.buffer for k in kernels for s in k.sinks}
+    return Lowered(
+        graph=graph, keep_tensors=keep_tensors,
+        kernels=tuple(replace(k, sinks=tuple(_wanted(s, k, read) for s in k.sinks))
+                      for k in kernels),
+        views={name: view for name, view in views.items()
+               if view.buffer not in written or _bricks(view) <= read[view.buffer]})
+
+
+def _bricks(view: View) -> set[int]:
+    """Bricks of its buffer that `view` covers."""
+    return set(range(view.brick, view.brick + view.layout.bricks))
+
+
+def _bricks_read(kernels: Iterable[Kernel], views: Iterable[View]) -> dict[Buffer, set[int]]:
+    """Bricks of each buffer that a kernel reads, or that are in `views`."""
+    read = defaultdict[Buffer, set[int]](set)
+    for kernel in kernels:
+        for view in sources(kernel):
+            read[view.buffer] |= _bricks(view)
+    for view in views:
+        read[view.buffer] |= _bricks(view)
+    return read
+
+
+def _wanted(sink: Sink, kernel: Kernel, read: dict[Buffer, set[int]]) -> Sink:
+    """`sink`, knowing which bricks of it are read."""
+    return replace(sink, wanted=frozenset(
+        b for b in range(kernel.out.bricks) if sink.brick + b in read[sink.buffer]))
 
 
 def _with_own_names(kernels: Iterator[Kernel]) -> Iterator[Kernel]:

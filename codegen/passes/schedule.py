@@ -20,7 +20,7 @@ from codegen.lowered import (
     View,
 )
 from codegen.passes.onchip import Cache, Ring
-from codegen.passes.pack import ConstantPool, pack
+from codegen.passes.pack import ConstantPool, Fold, pack
 from codegen.passes.schedule_conv import ConvWriter
 from codegen.passes.surfaces import named, surface, window
 from codegen.passes.tile import input_span, plan_blocks, plan_conv, spans
@@ -48,7 +48,8 @@ def schedule(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
         before = writer.scratchpad.taken
         match kernel:
             case ConvKernel():
-                packed = pack(kernel, config, constants)
+                fold = _cheapest_fold(kernel, config, bytes_per_cycle)
+                packed = pack(kernel, config, constants, fold)
                 plan = plan_conv(kernel, packed, config, bytes_per_cycle=bytes_per_cycle)
                 ConvWriter(writer, kernel, packed, plan).write()
             case PoolKernel():
@@ -59,6 +60,17 @@ def schedule(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
     writer.kernel = ""
     writer.emit(Opcode.END)
     return writer.instructions, words
+
+
+def _cheapest_fold(kernel: ConvKernel, config: ArrayConfig, bytes_per_cycle: float) -> Fold:
+    """Which kernel taps should be lanes: more of them save passes, and cost loads."""
+    if not kernel.folded:
+        return Fold.NONE
+
+    def cost(fold: Fold) -> float:
+        packed = pack(kernel, config, ConstantPool(), fold)
+        return plan_conv(kernel, packed, config, bytes_per_cycle=bytes_per_cycle).cost
+    return min((Fold.ROW, Fold.WINDOW), key=cost)
 
 
 class Writer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codegen.lowered import ConvKernel
-from codegen.passes.pack import Chunk, PackedConv
+from codegen.passes.pack import Chunk, Fold, PackedConv
 from codegen.passes.surfaces import named, surface, window
 from codegen.passes.tile import ConvPlan, block_planes, input_span, spans
 from hw.spec.isa import Opcode, Window
@@ -111,7 +111,7 @@ class ConvWriter:
         """Load input rows of all planes of a segment into the ring."""
         p = self.packed
         dst = src | {"ring_start": rows[0] * src["row_stride"] % src["ring_words"]}
-        if self.kernel.folded:
+        if p.fold != Fold.NONE:
             self._load_folded(rows, across, dst)
             return
         plane_bytes = (rows[1] - rows[0]) * (across[1] - across[0]) * self.config.rows
@@ -130,17 +130,21 @@ class ConvWriter:
         """Load image rows so that lane (ky, kx, channel) of output pixel x holds that tap.
 
         The kx and channel lanes of a tap row are consecutive bytes of the image row, `word_step`
-        apart from pixel to pixel; they may straddle two bricks.
+        apart from pixel to pixel; they may straddle two bricks. `rows` are output rows where
+        whole windows are folded, and image rows where kernel rows are: there is one ky then.
         """
         op, r = self.kernel.op, self.config.rows
         buffer = self.kernel.source.buffer
         channels, pitch = buffer.packed_channels, buffer.row_pitch(self.config)
-        (sy, sx), (kh, kw) = op.strides, op.weights.shape[2:]
+        sx, (kh, kw) = op.strides[1], op.weights.shape[2:]
+        sy, top = op.strides[0], op.pads[0]
+        if self.packed.fold == Fold.ROW:
+            kh, sy, top = 1, 1, 0
         run = kw * channels
         for ky in range(kh):
             # output rows whose tap row ky is above, inside and below the image
-            inside = (min(rows[1], max(rows[0], -(-(op.pads[0] - ky) // sy))),
-                      max(rows[0], min(rows[1], -(-(buffer.rows + op.pads[0] - ky) // sy))))
+            inside = (min(rows[1], max(rows[0], -(-(top - ky) // sy))),
+                      max(rows[0], min(rows[1], -(-(buffer.rows + top - ky) // sy))))
             lane = ky * run
             while lane < (ky + 1) * run:
                 brick, first = divmod(lane, r)
@@ -149,7 +153,7 @@ class ConvWriter:
                     if a >= b:
                         continue
                     real = (a, b) == inside
-                    image_row = a * sy + ky - op.pads[0] if real else 0
+                    image_row = a * sy + ky - top if real else 0
                     address, _ = self.writer.address(buffer, 0, image_row, 0)
                     skip = lane - ky * run + (across[0] * sx - op.pads[1]) * channels
                     self.writer.emit(
@@ -172,7 +176,7 @@ class ConvWriter:
         across = self._in_columns(columns)
         width = max(1, across[1] - across[0])
         window = min(p.in_rows, (plan.tile_rows - 1) * p.strides[0] + p.kernel[0])
-        size = block_planes(self.kernel, p) * window * width
+        size = block_planes(p) * window * width
         base = self._take(size * plan.slots)
         turn = 0
         for brick in spans(len(p.tiles[segment]), self.config.lane_groups):
@@ -195,7 +199,7 @@ class ConvWriter:
                "ring_words": height * width, "ring_start": 0}
         first = segment * p.planes + chunk.plane
         last = min(first + chunk.planes, self.kernel.source.layout.bricks)
-        if self.kernel.folded:
+        if p.fold != Fold.NONE:
             self._load_folded(rows, across, src)
             src["base"] += chunk.plane * src["plane_stride"]
         elif rows[0] < rows[1] and across[0] < across[1] and first < last:
@@ -207,6 +211,12 @@ class ConvWriter:
                  held: Callable[[Chunk], "_Input"]) -> None:
         """MAC, DRAIN and STORE of one tile; `held` says where a chunk finds its input."""
         p, w, op = self.packed, self.writer, self.kernel.op
+        first_tile = segment * len(p.tiles[segment]) + brick[0]
+        first_brick = first_tile * self.config.columns // self.config.rows
+        bricks = set(range(first_brick, first_brick + self.config.planes_per_drain))
+        wanted = [s for s in self.kernel.sinks if bricks & s.wanted]
+        if not wanted:
+            return
         weights = p.tiles[segment][tile]
         accumulator = w.accumulators()
         h, width = rows[1] - rows[0], columns[1] - columns[0]
@@ -226,8 +236,9 @@ class ConvWriter:
         if group == 0:
             self._slot = (self._slot + 1) % self.plan.slots
         parameter = w.parameters(weights.parameters)
-        first_tile = segment * len(p.tiles[segment]) + brick[0]
         for sink, base in zip(self.kernel.sinks, self._slots[self._slot]):
+            if sink not in wanted:
+                continue
             step = 2 if sink.pool else 1
             dst = surface(base, rows=h // step, columns=width // step)
             w.emit(Opcode.DRAIN, accumulator=accumulator, rows=h, columns=width,
@@ -235,7 +246,7 @@ class ConvWriter:
                    **w.table(sink.table), pool=int(sink.pool), lane_group=group,
                    **named("dst", dst))
             if tile == brick[1] - 1:
-                w.store(sink, brick=first_tile * self.config.columns // self.config.rows,
+                w.store(sink, brick=first_brick,
                         planes=self.config.planes_per_drain,
                         rows=(rows[0] // step, rows[1] // step),
                         columns=(columns[0] // step, columns[1] // step), src=dst)

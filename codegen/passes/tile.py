@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from codegen.errors import BuildError
 from codegen.lowered import ConvKernel
-from codegen.passes.pack import PackedConv
+from codegen.passes.pack import Fold, PackedConv
 from hw.spec.config import ArrayConfig
 
 __all__ = ["Block", "ConvPlan", "block_planes", "input_span", "plan_blocks", "plan_conv", "spans"]
@@ -66,9 +66,9 @@ def input_span(out: tuple[int, int], stride: int, pad: int, kernel: int,
     return start, max(start, stop)
 
 
-def block_planes(kernel: ConvKernel, packed: PackedConv) -> int:
+def block_planes(packed: PackedConv) -> int:
     """Planes that a block of input has in a plan without a ring."""
-    if kernel.folded:
+    if packed.fold != Fold.NONE:
         return packed.planes
     return max(c.planes for segment in packed.tiles for t in segment for c in t.chunks)
 
@@ -141,7 +141,7 @@ def _with_rings(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
                 yield cost(stripe, slots, ring, ring >= ahead)
                 break
     window = min(packed.in_rows, (rows - 1) * stride + kh) * in_columns
-    largest = block_planes(kernel, packed)
+    largest = block_planes(packed)
     for slots in (2, 1):
         if window * largest * slots + slot * slots <= config.scratchpad_words:
             yield cost(1, slots, 0, slots == 2)
@@ -173,10 +173,12 @@ def _estimate(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
         a, b = input_span(span, packed.strides[1], packed.pads[1], packed.kernel[1],
                           packed.in_columns)
         return b - a
-    if kernel.folded:
+    if packed.fold != Fold.NONE:
         # each tap row of the kernel is loaded by itself, in the pieces that its bricks need
         pixel = kernel.op.strides[1] * kernel.source.buffer.packed_channels
-        runs = packed.planes + kernel.op.weights.shape[2] - 1
+        runs = packed.planes
+        if packed.fold == Fold.WINDOW:
+            runs += kernel.op.weights.shape[2] - 1
         row_bytes = runs * sum(map(width, across)) * pixel
     else:
         runs = packed.segments * packed.planes
@@ -189,7 +191,7 @@ def _estimate(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
         for y0, y1 in down)
     inputs = loads * row_bytes * input_rows
     # short runs of bytes cost a burst each
-    bursts = loads * runs * len(across) * (input_rows if len(across) > 1 or kernel.folded
+    bursts = loads * runs * len(across) * (input_rows if len(across) > 1 or packed.fold != Fold.NONE
                                            else len(down))
     outputs = sum(tiles * pixels * c // (4 if s.pool else 1) for s in kernel.sinks)
     moved = weights + inputs + outputs

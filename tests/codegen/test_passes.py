@@ -1,19 +1,21 @@
 """Properties of single passes, on the smallest relative of the default network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from codegen.frontend.importer import import_model
 from codegen.ir import Graph
-from codegen.lowered import ConvKernel, ElementwiseKernel, Instruction, PoolKernel
-from codegen.passes.allocate import allocate, sources
+from codegen.lowered import ConvKernel, ElementwiseKernel, Instruction, PoolKernel, sources
+from codegen.passes.allocate import allocate
 from codegen.passes.footprint import Footprints
 from codegen.passes.hoist import hoist
 from codegen.passes.normalize import normalize
 from codegen.passes.onchip import Cache
-from codegen.passes.pack import ConstantPool, pack
+from codegen.passes.pack import ConstantPool, Fold, pack
 from codegen.passes.place import place
 from codegen.passes.schedule import schedule
 from codegen.passes.synchronize import synchronize
@@ -22,7 +24,8 @@ from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.image import Image
 from hw.spec.isa import QUEUE_OF, Isa, Opcode, Queue
 from sim.model import Machine
-from tests.builds import zoo_model
+from tests import onnx_nodes as n
+from tests.builds import build_folder, verify_folder, zoo_model
 
 CONFIG = PRESETS["test-4x4"]
 
@@ -45,6 +48,7 @@ def test_concat_and_split_move_nothing(graph: Graph) -> None:
     lowered = place(graph, CONFIG, keep_tensors=False)
     assert [k.name for k in lowered.kernels if isinstance(k, ElementwiseKernel)] == ["up33"]
     assert not [k for k in lowered.kernels if isinstance(k, PoolKernel)]
+    lowered = place(graph, CONFIG, keep_tensors=True)
     whole = lowered.views["act2_out_quantized"]
     part = lowered.views["route3_part1quantized"]
     assert part.buffer is whole.buffer
@@ -62,11 +66,42 @@ def test_keep_tensors_shows_every_named_tensor(graph: Graph) -> None:
     assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))
 
 
+def test_bricks_that_nobody_reads_are_not_stored() -> None:
+    """Of conv2's result only the half that the split takes on is read back; its pooled copy is
+    whole.
+    """
+    config = PRESETS["test-4x4"]
+    graph = normalize(import_model(zoo_model("yolov4-tiny-quarter-64")), config)
+    kernel = next(k for k in place(graph, config, keep_tensors=False).kernels
+                  if k.name == "conv2_quant")
+    stored = {s.tensor: s.wanted for s in kernel.sinks}
+    assert stored["act2_out_quantized"] == {2, 3}
+    assert sorted(map(len, stored.values())) == [2, 4]
+    kept = place(graph, config, keep_tensors=True)
+    assert all(len(s.wanted) == k.out.bricks for k in kept.kernels for s in k.sinks)
+    assert "act2_out_quantized" not in place(graph, config, keep_tensors=False).views
+
+
+@pytest.mark.parametrize("fold", [Fold.ROW, Fold.WINDOW])
+@pytest.mark.parametrize("target", ["test-4x4", "test-8x4", "ulx3s-85f"])
+def test_both_ways_to_fold_are_exact(fold: Fold, target: str, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codegen.passes.schedule._cheapest_fold", lambda *_: fold)
+    rng = np.random.default_rng(1)
+    for size, kernel, strides in (((19, 23), 3, 2), ((8, 9), 5, 1), ((30, 7), 2, 1)):
+        proto = n.conv((1, 3, *size), n.codes(rng, np.int8, 6, 3, kernel, kernel), rng=rng,
+                       pads=[1, 2, 1, 1], strides=[strides, min(2, strides)])
+        onnx.save(proto, tmp_path / "m.onnx")
+        build = build_folder(tmp_path / "m.onnx", tmp_path / "b", target)
+        assert build.tensors["x"].entry["layout"] == "packed"
+        assert verify_folder(build, races=True, shuffles=[0]).passed
+
+
 def test_live_buffers_never_share_memory(graph: Graph) -> None:
     lowered = place(graph, CONFIG, keep_tensors=False)
     addresses, _ = allocate(lowered, CONFIG)
     kernels = lowered.kernels
-    used = {b: [i for i, k in enumerate(kernels) if b in sources(k)
+    used = {b: [i for i, k in enumerate(kernels) if any(v.buffer is b for v in sources(k))
                 or any(s.buffer is b for s in k.sinks)] for b in addresses}
     shared = 0
     for a in addresses:
@@ -85,7 +120,8 @@ def test_plans_fit_the_memories(graph: Graph, target: str) -> None:
     lowered = place(normalize(graph, config), config, keep_tensors=True)
     for kernel in lowered.kernels:
         if isinstance(kernel, ConvKernel):
-            packed = pack(kernel, config, ConstantPool())
+            packed = pack(kernel, config, ConstantPool(),
+                          Fold.ROW if kernel.folded else Fold.NONE)
             plan = plan_conv(kernel, packed, config, bytes_per_cycle=4.0)
             assert plan.tile_rows * plan.tile_columns <= config.accumulator_words // 2
             for tiles in packed.tiles:
