@@ -1,0 +1,175 @@
+"""Dispatcher: fetches the program and sends each instruction to the queue of its opcode."""
+
+from amaranth import Cat, Module, Mux, Shape, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.axi_read import ReadClient
+from hw.rtl.control import Window
+from hw.rtl.interfaces import FaultReport
+from hw.rtl.layout import instruction_bits, instruction_layout
+from hw.rtl.queue import Dispatched, index_shape
+from hw.spec.config import ArrayConfig
+from hw.spec.isa import OPCODE, QUEUE_OF, Isa, Opcode, Queue
+from hw.spec.regs import Fault
+from hw.spec.timing import FETCH_BUFFER, FETCH_BURST
+
+__all__ = ["Dispatcher"]
+
+
+class Dispatcher(wiring.Component):
+    """Reads instructions ahead, checks them, and hands them out in order until END.
+
+    Bytes beyond END may be fetched if they are inside the program window; they are ignored.
+    A fault is reported when every instruction ahead of it is done, so that the fault of an earlier
+    instruction is the first.
+
+    Timing: as many cycles per instruction as it has bus beats, and two. At most
+    :data:`hw.spec.timing.FETCH_BUFFER` instructions are asked for and not yet taken apart, so that
+    ``fetch.beats`` is always ready.
+
+    Members
+    -------
+    window : In(Window)
+        The program; begins at a whole bus word, and must not change between resets.
+    fetch : Out(ReadClient)
+        Where the program is read.
+    o : Out(stream) * 4
+        :class:`hw.rtl.queue.Dispatched`, by queue.
+    drained : In(1)
+        All queues are empty.
+    dispatched : Out(1)
+        An instruction left in this cycle.
+    ended : Out(1)
+        END was reached.
+    index : Out(index)
+        Of the instruction that is next to leave, or is faulty.
+    fault : Out(FaultReport)
+        ILLEGAL_INSTRUCTION (opcode, reserved bits, tokens of its own queue), PROGRAM_WINDOW or
+        BUS_READ; stays until reset.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        super().__init__({
+            "window": In(Window), "fetch": Out(ReadClient(config.bus_bytes)),
+            "o": Out(stream.Signature(Dispatched(config))).array(len(Queue)),
+            "drained": In(1), "dispatched": Out(1), "ended": Out(1),
+            "index": Out(index_shape(config)), "fault": Out(FaultReport())})
+
+    def elaborate(self, platform):
+        m = Module()
+        size = Isa(self.config).instruction_bytes
+        beats = size // self.config.bus_bytes
+
+        # Ask for a burst, or for single instructions at the end, while the buffer has room.
+        stored = data.StructLayout({"data": 8 * self.config.bus_bytes, "error": 1})
+        m.submodules.buffer = buffer = SyncFIFOBuffered(width=Shape.cast(stored).width,
+                                                        depth=FETCH_BUFFER * beats)
+        request, arriving = self.fetch.request, self.fetch.beats
+        asked = Signal(32)  # bytes
+        held = Signal(range(FETCH_BUFFER + 1))
+        burst = Signal(range(FETCH_BURST + 1))
+        taken_apart = Signal()
+        whole = asked + FETCH_BURST * size <= self.window.size
+        with m.If(whole):
+            m.d.comb += burst.eq(FETCH_BURST)
+        with m.Elif(asked + size <= self.window.size):
+            m.d.comb += burst.eq(1)
+        offer = (burst != 0) & (held + burst <= FETCH_BUFFER) & ~self.ended
+        can_offer = request.ready | ~request.valid
+        span = Mux(whole, FETCH_BURST * size, size)
+        with m.If(can_offer):
+            m.d.sync += request.valid.eq(offer)
+            with m.If(offer):
+                m.d.sync += [request.payload.address.eq(self.window.base + asked),
+                             request.payload.bytes.eq(span), asked.eq(asked + span)]
+        m.d.sync += held.eq(held + Mux(can_offer & offer, burst, 0) - taken_apart)
+        m.d.comb += [
+            buffer.w_data.eq(Cat(arriving.payload.data, arriving.payload.error)),
+            buffer.w_en.eq(arriving.valid),
+            arriving.ready.eq(buffer.w_rdy),
+        ]
+
+        # Assemble an instruction, and look for reserved bits on the way.
+        beat = data.View(stored, buffer.r_data)
+        word = Signal(instruction_bits(self.config))
+        number = Signal(range(beats))
+        opcode = Signal(OPCODE.width)
+        refused = Signal()
+        failed = Signal()
+        offset = Signal(32)  # bytes
+        current = Mux(number == 0, beat.data[:OPCODE.width], opcode)
+        cause = Signal.like(self.fault.cause)
+        address = Signal.like(self.fault.address)
+        fields = data.View(instruction_layout(self.config, Opcode.LOAD), word)
+        with m.FSM():
+            with m.State("Assemble"):
+                m.d.comb += buffer.r_en.eq(1)
+                with m.If(buffer.r_rdy):
+                    m.d.sync += [
+                        word.eq(Cat(word[8 * self.config.bus_bytes:], beat.data)),
+                        number.eq(Mux(number == beats - 1, 0, number + 1)),
+                        opcode.eq(current),
+                        refused.eq((refused & (number != 0)) | self._reserved(
+                            m, current, number, beat.data)),
+                        failed.eq((failed & (number != 0)) | beat.error),
+                    ]
+                    with m.If(number == beats - 1):
+                        m.d.comb += taken_apart.eq(1)
+                        m.next = "Check"
+                with m.If((number == 0) & (offset + size > self.window.size)):
+                    m.d.sync += [cause.eq(Fault.PROGRAM_WINDOW), address.eq(offset)]
+                    m.next = "Fault"
+            with m.State("Check"):
+                own = Signal()
+                with m.Switch(opcode):
+                    for code, queue in QUEUE_OF.items():
+                        with m.Case(code):
+                            m.d.comb += own.eq(fields.wait[queue] | fields.signal[queue])
+                m.next = "Send"
+                with m.If(opcode == Opcode.END):
+                    m.next = "End"
+                with m.If(refused | own):
+                    m.d.sync += cause.eq(Fault.ILLEGAL_INSTRUCTION)
+                    m.next = "Fault"
+                with m.If(failed):
+                    m.d.sync += [cause.eq(Fault.BUS_READ), address.eq(self.window.base + offset)]
+                    m.next = "Fault"
+            with m.State("Send"):
+                with m.Switch(opcode):
+                    for code, queue in QUEUE_OF.items():
+                        with m.Case(code):
+                            m.d.comb += [self.o[queue].valid.eq(1),
+                                         self.dispatched.eq(self.o[queue].ready)]
+                with m.If(self.dispatched):
+                    m.d.sync += [self.index.eq(self.index + 1), offset.eq(offset + size)]
+                    m.next = "Assemble"
+            with m.State("End"):
+                m.d.comb += [self.ended.eq(1), buffer.r_en.eq(1)]
+            with m.State("Fault"):
+                m.d.comb += buffer.r_en.eq(1)
+                with m.If(self.drained):
+                    m.d.sync += self.fault.valid.eq(1)
+        m.d.comb += [self.fault.cause.eq(cause), self.fault.address.eq(address)]
+        for o in self.o:
+            m.d.comb += [o.payload.instruction.eq(word), o.payload.index.eq(self.index)]
+        return m
+
+    def _reserved(self, m: Module, opcode, number, beat) -> Signal:
+        """Whether beat `number` of an `opcode` sets bits that no field has, or it is unknown."""
+        result = Signal()
+        width = 8 * self.config.bus_bytes
+        with m.Switch(opcode):
+            for code, form in Isa(self.config).formats.items():
+                used = sum(field.mask for field in form.fields)
+                with m.Case(code):
+                    with m.Switch(number):
+                        for n in range(Isa(self.config).instruction_bytes * 8 // width):
+                            reserved = ~(used >> n * width) & ((1 << width) - 1)
+                            with m.Case(n):
+                                m.d.comb += result.eq((beat & reserved).any())
+            with m.Default():
+                m.d.comb += result.eq(1)
+        return result

@@ -1,0 +1,109 @@
+"""Sequencer: all that decides what the units do when, and what the driver sees of it."""
+
+from amaranth import Cat, Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.axi import AxiLite
+from hw.rtl.axi_read import ReadClient
+from hw.rtl.control import Control, Window
+from hw.rtl.dispatcher import Dispatcher
+from hw.rtl.interfaces import Unit
+from hw.rtl.queue import InstructionQueue
+from hw.rtl.supervisor import Supervisor
+from hw.rtl.tokens import Tokens
+from hw.spec.config import ArrayConfig
+from hw.spec.isa import Queue
+
+__all__ = ["Sequencer"]
+
+
+class Sequencer(wiring.Component):
+    """Registers, supervisor, dispatcher, token bank and the four queues.
+
+    Members
+    -------
+    control : In(AxiLite)
+        The driver's bus.
+    interrupt : Out(1)
+    fetch : Out(ReadClient)
+        Where the program is read.
+    units : In(Unit) * 4
+        The units, by queue.
+    constants, activations : Out(Window)
+        Do not change while a program runs.
+    reset, halt : Out(1)
+        To everything else. Halt: begin no transfer. Reset: only after the bus was idle.
+    bus_idle, bus_active : In(1)
+        No transfer is under way; a beat or an answer passes in this cycle.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        super().__init__({
+            "control": In(AxiLite()), "interrupt": Out(1),
+            "fetch": Out(ReadClient(config.bus_bytes)),
+            "units": In(Unit(config)).array(len(Queue)),
+            "constants": Out(Window), "activations": Out(Window),
+            "reset": Out(1), "halt": Out(1), "bus_idle": In(1), "bus_active": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        # Always on: registers, and what starts and stops the rest.
+        m.submodules.control = control = Control(config)
+        m.submodules.supervisor = supervisor = Supervisor(config)
+        wiring.connect(m, control.bus, wiring.flipped(self.control))
+        wiring.connect(m, control.misaligned, supervisor.misaligned)
+        m.d.comb += [
+            self.interrupt.eq(control.interrupt),
+            self.constants.eq(control.constants), self.activations.eq(control.activations),
+            self.reset.eq(supervisor.reset), self.halt.eq(supervisor.halt),
+            supervisor.bus_idle.eq(self.bus_idle),
+            *(getattr(supervisor, name).eq(getattr(control, name))
+              for name in ("start", "abort", "clear", "watchdog")),
+            *(getattr(control, name).eq(getattr(supervisor, name))
+              for name in ("running", "finished", "cleared", "done", "cause", "instruction",
+                           "address")),
+        ]
+
+        # The program on its way to the units.
+        in_reset = ResetInserter(supervisor.reset)
+        m.submodules.dispatcher = in_reset(dispatcher := Dispatcher(config))
+        m.submodules.tokens = in_reset(tokens := Tokens())
+        wiring.connect(m, dispatcher.fetch, wiring.flipped(self.fetch))
+        m.d.comb += [
+            dispatcher.window.eq(control.program),
+            dispatcher.drained.eq(supervisor.empty.all()),
+            supervisor.ended.eq(dispatcher.ended),
+            supervisor.indices[-1].eq(dispatcher.index),
+        ]
+        wiring.connect(m, dispatcher.fault, supervisor.faults[-1])
+        working = []
+        for q in Queue:
+            queue, unit = InstructionQueue(config, q), self.units[q]
+            m.submodules[f"{q.name.lower()}_queue"] = in_reset(queue)
+            wiring.connect(m, dispatcher.o[q], queue.i)
+            wiring.connect(m, queue.o, wiring.flipped(unit.i))
+            wiring.connect(m, wiring.flipped(unit.fault), queue.unit_fault)
+            wiring.connect(m, queue.fault, supervisor.faults[q])
+            m.d.comb += [
+                unit.halt.eq(supervisor.halt),
+                queue.halt.eq(supervisor.halt),
+                queue.done.eq(unit.done),
+                queue.available.eq(tokens.available[q]),
+                tokens.take[q].eq(queue.take),
+                tokens.give[q].eq(queue.give),
+                queue.overflow.eq(tokens.overflow[q]),
+                supervisor.indices[q].eq(queue.oldest),
+                supervisor.empty[q].eq(queue.empty),
+                control.events[q].busy.eq(unit.busy),
+                control.events[q].stall.eq(unit.busy & unit.stall),
+                control.events[q].wait.eq(queue.waiting & ~unit.busy),
+                control.events[q].done.eq(unit.done),
+            ]
+            working += [unit.busy & ~unit.stall, unit.done]
+        m.d.comb += supervisor.progress.eq(
+            Cat(*working, self.bus_active, dispatcher.dispatched).any())
+        return m

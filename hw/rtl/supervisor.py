@@ -1,0 +1,154 @@
+"""Supervisor: starts a run, ends it, and finds out whose fault it was."""
+
+from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.interfaces import FaultReport
+from hw.rtl.queue import index_shape
+from hw.spec.config import ArrayConfig, bits_for
+from hw.spec.isa import Queue
+from hw.spec.regs import Fault
+
+__all__ = ["Supervisor"]
+
+#: Who can cause a fault: the queues, then the dispatcher.
+_SOURCES = len(Queue) + 1
+
+
+class Supervisor(wiring.Component):
+    """The core's state: idle, running, or stopping after a fault.
+
+    While idle, the units are held in reset; memories keep their contents. A run ends when the
+    dispatcher reached END, every queue is empty and the bus is idle. It is stopped by the first
+    fault, by the driver or by the watchdog: then the units are told to halt and, when the bus is
+    idle, reset. Of faults in the same cycle the one of the earliest instruction counts; abort and
+    watchdog blame the earliest instruction that is not done.
+
+    Timing: a fault is visible seven cycles after it was reported, whether or not the bus ever
+    becomes idle.
+
+    Members
+    -------
+    start, abort, clear : In(1)
+        The driver's commands. Start and clear act only while idle, abort only while running;
+        start clears as well.
+    misaligned : In(FaultReport)
+        A window does not start at a multiple of the bus width: start is refused with it.
+    watchdog : In(32)
+        Cycles without progress until a fault; 0: never.
+    progress : In(1)
+        Something happened in this cycle.
+    faults : In(FaultReport) * 5, indices : In(index) * 5
+        Of the queues, in their order, and of the dispatcher.
+    empty : In(4)
+        By queue: nothing waits, nothing runs.
+    ended : In(1)
+        The dispatcher reached END.
+    bus_idle : In(1)
+        No transfer is under way.
+    reset, halt : Out(1)
+        To all units and bus masters. Halt: no new transfers.
+    running : Out(1)
+        A program runs, or stops and has not stopped yet.
+    started, finished : Out(1)
+        High for a cycle when a run begins and when it reaches its end without a fault.
+    cleared : Out(1)
+        High for a cycle when counters have to become zero.
+    done : Out(1)
+        The last run reached its end.
+    cause, instruction, address : Out(...)
+        The fault of the last run; cause NONE if there was none.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        super().__init__({
+            "start": In(1), "abort": In(1), "clear": In(1), "misaligned": In(FaultReport()),
+            "watchdog": In(32), "progress": In(1),
+            "faults": In(FaultReport()).array(_SOURCES),
+            "indices": In(index_shape(config)).array(_SOURCES),
+            "empty": In(len(Queue)), "ended": In(1), "bus_idle": In(1),
+            "reset": Out(1, init=1), "halt": Out(1), "running": Out(1), "started": Out(1),
+            "finished": Out(1), "cleared": Out(1), "done": Out(1),
+            "cause": Out(bits_for(max(Fault))), "instruction": Out(index_shape(config)),
+            "address": Out(32)})
+
+    def elaborate(self, platform):
+        m = Module()
+        reported = Cat(f.valid for f in self.faults)
+        unfinished = Cat(~self.empty, 1)
+
+        # Watchdog: the bus and the units show progress, or the time runs.
+        quiet = Signal(32)
+        expired = Signal()
+        with m.If(self.progress | ~self.running):
+            m.d.sync += quiet.eq(0)
+        with m.Else():
+            m.d.sync += quiet.eq(quiet + 1)
+        m.d.sync += expired.eq((quiet == self.watchdog) & self.watchdog.any() & ~self.progress)
+
+        # Blame: a look at one source a cycle; the earliest instruction wins.
+        suspects = Signal(_SOURCES)
+        source = Signal(range(_SOURCES))
+        found = Signal()
+        cause = Signal.like(self.cause)
+        instruction = Signal.like(self.instruction)
+        address = Signal.like(self.address)
+        index = Signal.like(self.instruction)
+        m.d.comb += index.eq(Array(self.indices)[source])
+
+        with m.FSM() as fsm:
+            with m.State("Idle"):
+                with m.If(self.start | self.clear):
+                    m.d.comb += self.cleared.eq(1)
+                    m.d.sync += [self.done.eq(0), self.cause.eq(Fault.NONE),
+                                 self.instruction.eq(0), self.address.eq(0)]
+                with m.If(self.start):
+                    with m.If(self.misaligned.valid):
+                        m.d.sync += [self.cause.eq(self.misaligned.cause),
+                                     self.address.eq(self.misaligned.address)]
+                    with m.Else():
+                        m.d.comb += self.started.eq(1)
+                        m.d.sync += self.reset.eq(0)
+                        m.next = "Run"
+            with m.State("Run"):
+                m.d.sync += [source.eq(0), found.eq(0), address.eq(0)]
+                with m.If(reported.any()):
+                    m.d.sync += [suspects.eq(reported), cause.eq(Fault.NONE)]
+                    m.next = "Blame"
+                with m.Elif(self.abort | expired):
+                    m.d.sync += [suspects.eq(unfinished),
+                                 cause.eq(Mux(self.abort, Fault.ABORTED, Fault.WATCHDOG))]
+                    m.next = "Blame"
+                with m.Elif(self.ended & self.empty.all()):
+                    m.next = "Finish"
+            with m.State("Finish"):
+                with m.If(self.bus_idle):
+                    m.d.comb += self.finished.eq(1)
+                    m.d.sync += [self.done.eq(1), self.reset.eq(1)]
+                    m.next = "Idle"
+            with m.State("Blame"):
+                m.d.sync += source.eq(source + 1)
+                with m.If(suspects.bit_select(source, 1) & (~found | (index < instruction))):
+                    m.d.sync += [found.eq(1), instruction.eq(index)]
+                    with m.If(Array(f.valid for f in self.faults)[source]
+                              & ~((cause == Fault.ABORTED) | (cause == Fault.WATCHDOG))):
+                        m.d.sync += [cause.eq(Array(f.cause for f in self.faults)[source]),
+                                     address.eq(Array(f.address for f in self.faults)[source])]
+                with m.If(source == _SOURCES - 1):
+                    m.next = "Stop"
+            with m.State("Stop"):
+                m.d.sync += [self.cause.eq(cause), self.instruction.eq(instruction),
+                             self.address.eq(address)]
+                with m.If(self.bus_idle):
+                    m.d.sync += self.reset.eq(1)
+                    m.next = "Idle"
+
+        m.d.comb += [
+            self.running.eq(~fsm.ongoing("Idle")),
+            # Also at the end, when the dispatcher may want to read beyond END, and in the cycle
+            # before the reset acts.
+            self.halt.eq(~fsm.ongoing("Run")),
+        ]
+        return m

@@ -1,0 +1,102 @@
+"""The core: everything in docs/rtl.md, connected."""
+
+from amaranth import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.rtl.array import Array
+from hw.rtl.axi import AxiLite, AxiRead, AxiWrite
+from hw.rtl.axi_read import ReadMaster
+from hw.rtl.axi_write import WriteMaster
+from hw.rtl.load import LoadUnit
+from hw.rtl.mac import MacUnit
+from hw.rtl.post import PostUnit
+from hw.rtl.scratchpad import Scratchpad
+from hw.rtl.sequencer import Sequencer
+from hw.rtl.store import StoreUnit
+from hw.spec.config import ArrayConfig
+from hw.spec.isa import Queue
+
+__all__ = ["Core"]
+
+
+class Core(wiring.Component):
+    """The accelerator: an AXI4 master for memory, an AXI4-Lite slave for the driver.
+
+    Members
+    -------
+    m_axi_* : AXI4
+        As :class:`hw.rtl.axi.AxiRead` and :class:`hw.rtl.axi.AxiWrite`.
+    s_axil_* : AXI4-Lite
+        The registers of :mod:`hw.spec.regs`.
+    irq : Out(1)
+        The interrupt, a level.
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        # Flat, for the names that other tools expect.
+        self.buses = (("m_axi", AxiRead(config.bus_bytes)), ("m_axi", AxiWrite(config.bus_bytes)),
+                      ("s_axil", AxiLite().flip()))
+        super().__init__({"irq": Out(1), **{
+            f"{prefix}_{name}": member for prefix, bus in self.buses
+            for name, member in bus.members.items()}})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        in_reset = ResetInserter(sequencer.reset)
+        m.submodules.read = in_reset(read := ReadMaster(config.bus_bytes))
+        m.submodules.write = in_reset(write := WriteMaster(config.bus_bytes))
+        m.submodules.scratchpad = in_reset(scratchpad := Scratchpad(config))
+        m.submodules.array = in_reset(array := Array(config))
+        m.submodules.load = in_reset(load := LoadUnit(config))
+        m.submodules.mac = in_reset(mac := MacUnit(config))
+        m.submodules.post = in_reset(post := PostUnit(config))
+        m.submodules.store = in_reset(store := StoreUnit(config))
+
+        def connect(*interfaces):
+            wiring.connect(m, *interfaces)
+
+        # Instructions, and what becomes of them.
+        for queue, unit in ((Queue.LOAD, load), (Queue.MAC, mac), (Queue.POST, post),
+                            (Queue.STORE, store)):
+            connect(sequencer.units[queue], unit.unit)
+        connect(sequencer.fetch, read.fetch)
+
+        # Memory.
+        connect(load.read, read.data)
+        connect(store.write, write.client)
+        m.d.comb += [
+            read.halt.eq(sequencer.halt),
+            write.halt.eq(sequencer.halt),
+            sequencer.bus_idle.eq(read.idle & write.idle),
+            sequencer.bus_active.eq(read.axi.rvalid | (write.axi.wvalid & write.axi.wready)
+                                    | write.axi.bvalid),
+        ]
+        for unit, windows in ((load, ("constants", "activations")), (store, ("activations",))):
+            for name in windows:
+                window = getattr(sequencer, name)
+                m.d.comb += [getattr(unit, f"{name}_base").eq(window.base),
+                             getattr(unit, f"{name}_bytes").eq(window.size)]
+
+        # On-chip memories.
+        connect(load.scratchpad, scratchpad.load)
+        connect(post.scratchpad, scratchpad.post)
+        connect(store.scratchpad, scratchpad.store)
+        connect(mac.scratchpad, scratchpad.mac)
+        connect(mac.array, array.i)
+        connect(post.accumulators, array.accumulators)
+        for memory in (array.linear, post.linear):
+            m.d.comb += [getattr(memory, name).eq(getattr(load.linear, name))
+                         for name in memory.signature.members]
+
+        # Ports.
+        for port, bus in (("m_axi", read.axi), ("m_axi", write.axi), ("s_axil", sequencer.control)):
+            for name, member in bus.signature.members.items():
+                inner, outer = getattr(bus, name), getattr(self, f"{port}_{name}")
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        m.d.comb += self.irq.eq(sequencer.interrupt)
+        return m

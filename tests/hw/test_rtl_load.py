@@ -1,0 +1,449 @@
+"""LOAD and LOAD_LINEAR against the slow machine, from a slow memory into a slow scratchpad."""
+
+import random
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pytest
+from amaranth import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+
+from hw.rtl.axi_read import ReadMaster
+from hw.rtl.load import LINEAR_LATENCY, LoadUnit
+from hw.spec.config import PRESETS, ArrayConfig
+from hw.spec.cycles import unit_cycles
+from hw.spec.isa import Isa, LinearTarget, Opcode
+from hw.spec.regs import Fault
+from sim.axi_memory import AxiMemory
+from sim.testing import simulate
+from tests.sim.program_builder import DEFAULTS
+from tests.sim.random_instructions import Fields, random_instruction, surface
+from tests.sim.slow_machine import SlowMachine
+
+LOAD, LINEAR = Opcode.LOAD, Opcode.LOAD_LINEAR
+#: Where the windows are: constants, then activations, at odd places.
+CONSTANTS_BASE, CONSTANTS = 0x4000_0F10, 9000
+ACTIVATIONS_BASE, ACTIVATIONS = CONSTANTS_BASE + CONSTANTS + 8, 8200
+SMALL = PRESETS["test-4x4"]
+CONFIGS = {
+    "4x4": SMALL, "4x8": PRESETS["test-4x8"], "8x4": PRESETS["test-8x4"],
+    "2x2": replace(SMALL, rows=2, columns=2, post_lanes=1, bus_bytes=16),
+    "16x16": replace(SMALL, rows=16, columns=16, post_lanes=8, weight_words=512),
+}
+Program = list[tuple[Opcode, Fields]]
+
+
+@dataclass
+class Run:
+    """What happened while a program ran, in cycles since its first instruction was accepted."""
+
+    memory: AxiMemory
+    words: dict[int, list[int]] = field(default_factory=dict)
+    linear: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    accepted: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+    writes: list[int] = field(default_factory=list)
+    elements: list[int] = field(default_factory=list)
+    fault: tuple[Fault, int] | None = None
+    #: How many instructions were done when the fault was reported.
+    done_before: int | None = None
+
+
+class Bench(wiring.Component):
+    """LoadUnit on its bus."""
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.unit = LoadUnit(config)
+        self.read = ReadMaster(config.bus_bytes)
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.unit, m.submodules.read = self.unit, self.read
+        wiring.connect(m, self.unit.read, self.read.data)
+        return m
+
+
+def run(config: ArrayConfig, program: Program, *, rng: random.Random | None = None,
+        latency: int = 6, errors: tuple[int, ...] = (), constants: bytes | None = None,
+        sizes: tuple[int, int] = (CONSTANTS, ACTIVATIONS), patience: int = 0,
+        lazy: int = 0) -> Run:
+    """Execute; with `rng`, everything stalls at random. Ends with the last `done` or a fault,
+    or, with `patience`, so many cycles later. The scratchpad takes nothing for `lazy` cycles.
+    """
+    dut = Bench(config)
+    unit = dut.unit
+    memory = AxiMemory(config.bus_bytes, base=CONSTANTS_BASE,
+                       size=ACTIVATIONS_BASE + ACTIVATIONS - CONSTANTS_BASE, latency=latency,
+                       rng=rng, errors=errors)
+    memory.content[:] = random.Random(2).randbytes(memory.size)
+    if constants is not None:
+        memory.content[:len(constants)] = constants
+    result = Run(memory)
+
+    async def watch(ctx):
+        for name, value in (("constants_base", CONSTANTS_BASE), ("constants_bytes", sizes[0]),
+                            ("activations_base", ACTIVATIONS_BASE),
+                            ("activations_bytes", sizes[1])):
+            ctx.set(getattr(unit, name), value)
+        ready, offered, cycle, left, start = 1, False, 0, None, None
+        ctx.set(unit.scratchpad.i.ready, 1)
+        instructions = deque(int.from_bytes(Isa(config).encode(opcode, f), "little")
+                             for opcode, f in program)
+        async for _, _, i_valid, i_ready, valid, p, linear, target, index, element, done, fault, \
+                cause, address, stall, busy in ctx.tick().sample(
+                    unit.unit.i.valid, unit.unit.i.ready, unit.scratchpad.i.valid,
+                    unit.scratchpad.i.payload, unit.linear.valid, unit.linear.target,
+                    unit.linear.index, unit.linear.data, unit.unit.done, unit.unit.fault.valid,
+                    unit.unit.fault.cause, unit.unit.fault.address, unit.unit.stall,
+                    unit.unit.busy):
+            if i_valid and i_ready:
+                start = cycle if start is None else start
+                result.accepted.append(cycle - start)
+                instructions.popleft()
+                offered = False
+            if instructions and not offered and (rng is None or rng.random() < 0.3):
+                offered = True
+                ctx.set(unit.unit.i.payload, instructions[0])
+            ctx.set(unit.unit.i.valid, offered)
+            if valid and ready:
+                word = result.words.setdefault(p.address, [None] * config.rows)
+                result.writes.append(cycle - start)
+                for lane in range(config.rows):
+                    if p.mask >> lane & 1:
+                        word[lane] = int(p.data[lane])
+            if linear:
+                result.linear[int(target), index] = [int(b) for b in element]
+                result.elements.append(cycle - start)
+            if done:
+                result.done.append(cycle - start)
+            assert busy == (len(result.accepted) - bool(i_valid and i_ready)
+                            > len(result.done) - bool(done))
+            assert busy or not stall
+            if fault and result.fault is None:
+                result.done_before = len(result.done)
+            if fault:
+                assert result.fault in (None, (Fault(cause), address))
+                result.fault = Fault(cause), address
+            if left is None and (fault or len(result.done) == len(program)):
+                left = patience
+            if left == 0:
+                return
+            left = left if left is None else left - 1
+            ready = int(cycle >= lazy and (rng is None or rng.random() < 0.7))
+            ctx.set(unit.scratchpad.i.ready, ready)
+            cycle += 1
+
+    simulate(dut, watch, background=[partial(memory.read_port, bus=dut.read.axi)])
+    return result
+
+
+def expected(config: ArrayConfig, program: Program, memory: AxiMemory) -> SlowMachine:
+    """Execute with the slow machine; what is not written stays None."""
+    first = ACTIVATIONS_BASE - CONSTANTS_BASE
+    slow = SlowMachine(config, bytes(memory.content[:CONSTANTS]),
+                       bytes(memory.content[first:first + ACTIVATIONS]))
+    slow.scratchpad = [[None] * config.rows for _ in range(config.scratchpad_words)]
+    slow.weights = [None] * config.weight_words
+    slow.parameters = [[None] * config.columns for _ in range(config.parameter_entries)]
+    slow.tables = [None] * config.table_slots
+    slow.add_tables = [[[None] * 256, [None] * 256] for _ in range(config.add_table_slots)]
+    for opcode, f in program:
+        slow.execute(opcode, f)
+    return slow
+
+
+def check_content(config: ArrayConfig, slow: SlowMachine, result: Run) -> None:
+    """Compare what was written, byte by byte."""
+    words = {i: [b if b is None else b & 255 for b in word]
+             for i, word in enumerate(slow.scratchpad) if word != [None] * config.rows}
+    assert result.words == words
+    c, flat = config.columns, {}
+    for i, word in enumerate(slow.weights):
+        if word is not None:
+            flat[LinearTarget.WEIGHTS, i] = [b & 255 for b in word]
+    for i, entry in enumerate(slow.parameters):
+        for column, parameter in enumerate(entry):
+            if parameter is not None:
+                bias, multiplier, shift = parameter
+                flat[LinearTarget.PARAMETERS, i * c + column] = list(
+                    bias.to_bytes(4, "little", signed=True)
+                    + (multiplier | shift << 24).to_bytes(4, "little"))
+    for i, table in enumerate(slow.tables):
+        for quad in range(0, 256 if table is not None else 0, 4):
+            flat[LinearTarget.TABLE, i * 64 + quad // 4] = [b & 255 for b in table[quad:quad + 4]]
+    for i, pair in enumerate(slow.add_tables):
+        for j, value in enumerate(pair[0] + pair[1]):
+            if value is not None:
+                flat[LinearTarget.ADD_TABLES, i * 512 + j] = list(
+                    value.to_bytes(4, "little", signed=True))
+    assert {key: value[:len(flat.get(key, ()))] for key, value in result.linear.items()} == flat
+
+
+def random_program(rng: random.Random, config: ArrayConfig, count: int) -> Program:
+    program = []
+    while len(program) < count:
+        opcode = rng.choice((LOAD, LOAD, LOAD, LINEAR))
+        f = random_instruction(rng, config, opcode, CONSTANTS, ACTIVATIONS)
+        if opcode == LINEAR:
+            f["count"] = min(f["count"], {LinearTarget.WEIGHTS: 20}.get(f["target"], 1))
+        program.append((opcode, f))
+    return program
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("stall", [False, True])
+def test_random_loads_write_what_the_slow_machine_does(name: str, stall: bool) -> None:
+    config = CONFIGS[name]
+    seed = list(CONFIGS).index(name) * 2 + stall
+    rng = random.Random(seed)
+    program = random_program(rng, config, 14)
+    result = run(config, program, rng=rng if stall else None)
+    assert result.fault is None, seed
+    check_content(config, expected(config, program, result.memory), result)
+    assert len(result.done) == len(program)
+
+
+def load(**changes: int) -> tuple[Opcode, Fields]:
+    return LOAD, {"wait": 0, "signal": 0} | DEFAULTS[LOAD] | changes
+
+
+def linear(**changes: int) -> tuple[Opcode, Fields]:
+    return LINEAR, {"wait": 0, "signal": 0} | DEFAULTS[LINEAR] | changes
+
+
+def plain(config: ArrayConfig, rows: int, columns: int, planes: int = 1, *,
+          address: int = 0, base: int = 0) -> tuple[Opcode, Fields]:
+    """A LOAD of whole words, rows and planes side by side."""
+    span = columns * config.rows
+    return LOAD, {"wait": 0, "signal": 0, "window": 1, "address": address,
+                  "memory_plane_stride": rows * span, "memory_row_stride": span,
+                  "planes": planes, "rows": rows, "columns": columns, "word_step": config.rows,
+                  "lane_first": 0, "lane_count": config.rows, "head": 0, "row_bytes": span,
+                  "fill": 0, **surface("dst", base, rows * columns, columns, rows)}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_are_loaded(name: str) -> None:
+    config = CONFIGS[name]
+    rng = random.Random(3)
+    constants = b"".join(rng.randbytes(7) + bytes([rng.randrange(32)]) for _ in range(1000))
+    program = [linear(target=LinearTarget.PARAMETERS, address=32, dst=2, count=3)]
+    result = run(config, program, constants=constants)
+    check_content(config, expected(config, program, result.memory), result)
+    assert len(result.linear) == 3 * config.columns
+    assert result.done[0] == result.elements[-1] + LINEAR_LATENCY - 1
+
+
+@pytest.mark.parametrize("bad", [0, 5, 11])
+def test_parameters_with_upper_bits_are_refused(bad: int) -> None:
+    """Also as the last one of the instruction, and behind a load that is done before."""
+    constants = bytearray(512)
+    constants[32 + 8 * bad + 7] = 0x40
+    result = run(SMALL, [plain(SMALL, 1, 4), linear(target=LinearTarget.PARAMETERS, address=32,
+                                                    count=3), plain(SMALL, 1, 4)],
+                 constants=bytes(constants), patience=40)
+    assert result.fault == (Fault.ILLEGAL_INSTRUCTION, 32 + 8 * bad)
+    assert result.done_before == len(result.done) == 1
+    assert len(result.linear) == bad
+
+
+#: Changes of a legal load in windows of 64 bytes, the cause, the address.
+FAULTS = [
+    (LOAD, {"planes": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"rows": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"columns": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"lane_count": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"lane_first": 2, "lane_count": 3}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"dst_ring_words": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"dst_ring_start": 4}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"dst_row_stride": 5, "rows": 1}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"rows": 3}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"rows": 3, "address": 10, "dst_base": 1023}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LINEAR, {"count": 0}, Fault.ILLEGAL_INSTRUCTION, 0),
+    (LOAD, {"address": 10, "memory_row_stride": 3}, Fault.ALIGNMENT, 10),
+    (LOAD, {"memory_plane_stride": 6, "memory_row_stride": 3}, Fault.ALIGNMENT, 6),
+    (LOAD, {"memory_row_stride": 9, "dst_base": 1023}, Fault.ALIGNMENT, 9),
+    (LINEAR, {"address": 10}, Fault.ALIGNMENT, 10),
+    (LOAD, {"dst_base": 1021}, Fault.ON_CHIP_RANGE, 1024),
+    (LOAD, {"dst_base": 1021, "address": 64}, Fault.ON_CHIP_RANGE, 1024),
+    (LOAD, {"dst_base": 1020, "dst_ring_words": 2, "rows": 1, "planes": 2}, Fault.ON_CHIP_RANGE,
+     1025),
+    (LOAD, {"dst_base": 1016, "dst_ring_words": 6, "dst_ring_start": 5, "rows": 3},
+     Fault.NONE, 0),
+    (LOAD, {"dst_base": 1018, "dst_ring_words": 6, "dst_ring_start": 5, "rows": 3},
+     Fault.ON_CHIP_RANGE, 1024),
+    (LINEAR, {"dst": 253}, Fault.ON_CHIP_RANGE, 256),
+    (LINEAR, {"target": LinearTarget.PARAMETERS, "dst": 7, "count": 2}, Fault.ON_CHIP_RANGE, 8),
+    (LINEAR, {"target": LinearTarget.TABLE, "dst": 4, "count": 1}, Fault.ON_CHIP_RANGE, 4),
+    (LINEAR, {"target": LinearTarget.TABLE, "dst": 0, "count": 511}, Fault.ON_CHIP_RANGE, 510),
+    (LINEAR, {"target": LinearTarget.ADD_TABLES, "dst": 1, "count": 1}, Fault.ON_CHIP_RANGE, 1),
+    (LINEAR, {"target": LinearTarget.ADD_TABLES, "dst": 255, "count": 511}, Fault.ON_CHIP_RANGE,
+     765),
+    (LOAD, {"address": 48}, Fault.NONE, 0),
+    (LOAD, {"address": 52}, Fault.ACTIVATIONS_WINDOW, 64),
+    (LOAD, {"address": 52, "window": 0}, Fault.CONSTANTS_WINDOW, 64),
+    (LOAD, {"memory_row_stride": 60}, Fault.ACTIVATIONS_WINDOW, 64),
+    (LOAD, {"memory_row_stride": 100}, Fault.ACTIVATIONS_WINDOW, 100),
+    (LOAD, {"planes": 2, "memory_plane_stride": 52}, Fault.ACTIVATIONS_WINDOW, 64),
+    (LOAD, {"planes": 2, "memory_plane_stride": 63 << 20}, Fault.ACTIVATIONS_WINDOW,
+     (63 << 20) + 8),
+    (LINEAR, {"address": 52}, Fault.CONSTANTS_WINDOW, 64),
+    (LOAD, {"address": 48, "rows": 1, "head": -8, "row_bytes": 16}, Fault.NONE, 0),
+    (LOAD, {"address": 48, "rows": 1, "head": -9, "row_bytes": 17}, Fault.ACTIVATIONS_WINDOW, 64),
+    (LOAD, {"address": 60, "rows": 1, "row_bytes": 4}, Fault.NONE, 0),
+    (LOAD, {"address": 64, "rows": 1, "row_bytes": 0}, Fault.NONE, 0),
+    (LOAD, {"address": 64, "rows": 1, "head": 8}, Fault.NONE, 0),
+    (LOAD, {"address": 64, "rows": 1, "head": 7}, Fault.ACTIVATIONS_WINDOW, 64),
+    (LOAD, {"address": 64, "rows": 1, "head": -8}, Fault.NONE, 0),
+]
+
+
+def fields_of(opcode: Opcode, changes: Fields) -> Fields:
+    return {"wait": 0, "signal": 0} | DEFAULTS[opcode] | changes
+
+
+def test_instructions_are_checked_before_any_access() -> None:
+    """One after another in one unit: each fault is followed by a reset."""
+    reset = Signal()
+    dut = Bench(SMALL)
+    unit = dut.unit
+
+    async def bench(ctx):
+        for window in ("constants", "activations"):
+            ctx.set(getattr(unit, f"{window}_bytes"), 64)
+        for opcode, changes, cause, address in FAULTS:
+            if cause == Fault.NONE:
+                continue
+            case = opcode.name, changes
+            word = Isa(SMALL).encode(opcode, fields_of(opcode, changes))
+            ctx.set(unit.unit.i.payload, int.from_bytes(word, "little"))
+            ctx.set(unit.unit.i.valid, 1)
+            await ctx.tick().until(unit.unit.i.ready)
+            for _ in range(60):
+                assert not ctx.get(unit.unit.i.ready & unit.unit.fault.valid), case
+                _, _, *active = await ctx.tick().sample(
+                    dut.read.axi.arvalid, unit.scratchpad.i.valid, unit.linear.valid,
+                    unit.unit.done)
+                assert not any(active), case
+            fault = unit.unit.fault
+            assert ctx.get(fault.valid), case
+            assert (Fault(ctx.get(fault.cause)), ctx.get(fault.address)) == (cause, address), case
+            ctx.set(unit.unit.i.valid, 0)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+
+    simulate(ResetInserter(reset)(dut), bench)
+
+
+@pytest.mark.parametrize(("opcode", "changes"), [case[:2] for case in FAULTS
+                                                 if case[2] == Fault.NONE])
+def test_what_just_fits_is_done(opcode: Opcode, changes: Fields) -> None:
+    program = [(opcode, fields_of(opcode, changes))]
+    result = run(SMALL, program, sizes=(64, 64))
+    assert result.fault is None
+    check_content(SMALL, expected(SMALL, program, result.memory), result)
+
+
+def test_fill_alone_reads_nothing() -> None:
+    result = run(SMALL, [load(row_bytes=0, fill=-3)])
+    assert not result.memory.reads
+    assert list(result.words.values()) == [[253] * 4] * 4
+
+
+def test_only_the_used_span_is_read() -> None:
+    """Bytes 11..18 of a row of 40; the beats that hold them."""
+    result = run(SMALL, [load(address=16, rows=1, columns=2, head=-11, row_bytes=40)])
+    first = ACTIVATIONS_BASE + 16 + 11
+    assert result.memory.reads == [(first // 4 * 4, (first + 7) // 4 - first // 4 + 1)]
+
+
+def test_a_fault_waits_for_the_instructions_before_it() -> None:
+    """And nothing behind it starts."""
+    result = run(SMALL, [plain(SMALL, 4, 8), plain(SMALL, 1, 1, base=40), load(rows=0),
+                         plain(SMALL, 1, 1, base=50)], latency=40, patience=100)
+    assert result.fault == (Fault.ILLEGAL_INSTRUCTION, 0)
+    assert result.done_before == len(result.done) == 2
+    assert set(result.words) == {*range(32), 40}
+    assert sum(n for _, n in result.memory.reads) == 33
+
+
+@pytest.mark.parametrize(("beat", "lazy"), [(0, 0), (31, 0), (32, 0), (32, 100)])
+def test_bus_errors_are_faults_of_their_instruction(beat: int, lazy: int) -> None:
+    """The first or last beat of the first instruction, or the first of the second; also when that
+    has arrived before the first instruction is done.
+    """
+    error = ACTIVATIONS_BASE + 4 * beat
+    result = run(SMALL, [plain(SMALL, 4, 8), plain(SMALL, 4, 8, address=128, base=100)],
+                 errors=(error,), patience=40, lazy=lazy)
+    assert result.fault == (Fault.BUS_READ, 0)
+    assert result.done_before == len(result.done) == (beat == 32)
+    assert len(result.words) == beat // 32 * 32 + (31 if beat == 31 else 0)
+
+
+def test_a_row_may_run_over_the_ring() -> None:
+    f = plain(SMALL, 3, 4)[1] | {"dst_ring_words": 14, "dst_ring_start": 7, "dst_base": 20}
+    result = run(SMALL, [(LOAD, f)])
+    check_content(SMALL, expected(SMALL, [(LOAD, f)], result.memory), result)
+    assert set(result.words) == {27, 28, 29, 30, 31, 32, 33, 34, 21, 22, 23, 24}
+
+
+def test_halt_takes_no_instruction() -> None:
+    dut = Bench(SMALL)
+
+    async def bench(ctx):
+        ctx.set(dut.unit.unit.halt, 1)
+        ctx.set(dut.unit.unit.i.valid, 1)
+        for _ in range(5):
+            await ctx.tick()
+            assert not ctx.get(dut.unit.unit.i.ready)
+
+    simulate(dut, bench)
+
+
+#: Cycles from acceptance to `done` beyond those of the data, with a memory of latency 2: checking,
+#: request, beat FIFO, byte buffer, window, output, landing.
+OVERHEAD = 20
+
+
+@pytest.mark.parametrize(("name", "latency"), [*((name, 40) for name in CONFIGS), ("4x4", 2)])
+def test_a_plain_load_takes_a_beat_or_a_word_per_cycle(name: str, latency: int) -> None:
+    config = CONFIGS[name]
+    opcode, f = plain(config, 5, 16, 2)
+    result = run(config, [(opcode, f)], latency=latency)
+    busy = unit_cycles(opcode, f, config)
+    assert result.done[0] <= busy + latency + OVERHEAD
+    assert result.writes[-1] - result.writes[0] + 1 <= busy
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_short_loads_hide_the_latency(name: str) -> None:
+    """Each moves data for about 32 cycles, less than the latency."""
+    config = CONFIGS[name]
+    columns = max(4, 32 * config.bus_bytes // config.rows // 2)
+    columns = min(columns, 16)
+    program = [plain(config, 2, columns, base=i * 2 * columns) for i in range(12)]
+    result = run(config, program, latency=40)
+    busy = sum(unit_cycles(opcode, f, config) for opcode, f in program)
+    assert result.done[-1] - result.done[0] <= busy
+
+
+@pytest.mark.parametrize(("target", "count"), [(LinearTarget.WEIGHTS, 128),
+                                               (LinearTarget.TABLE, 2),
+                                               (LinearTarget.ADD_TABLES, 1)])
+def test_linear_loads_take_a_beat_per_cycle(target: LinearTarget, count: int) -> None:
+    result = run(SMALL, [linear(target=target, count=count)])
+    assert result.done[0] <= unit_cycles(LINEAR, linear(target=target, count=count)[1],
+                                         SMALL) + 6 + OVERHEAD
+
+
+def test_overlapping_words_take_their_new_bytes_only() -> None:
+    """Nine lanes, three new bytes a word, as packed pixels have them: a word per cycle."""
+    config = CONFIGS["16x16"]
+    f = plain(config, 2, 40)[1] | {"word_step": 3, "lane_count": 9, "head": 3, "row_bytes": 120,
+                                   "memory_row_stride": 120}
+    result = run(config, [(LOAD, f)])
+    check_content(config, expected(config, [(LOAD, f)], result.memory), result)
+    assert result.writes[-1] - result.writes[0] <= 80 + 10
