@@ -12,10 +12,13 @@ MODEL  ?=
 TARGET ?= ulx3s-85f
 INPUT  ?=
 DEMO   := build/demo
+SIM    := build/sim
 
-.PHONY: help setup demo test fast lint docs bench clean
+.PHONY: help setup demo sim test fast lint docs bench clean
 help:
 	@echo "make demo    build the default network (YOLOv4-tiny-416, INT8) and verify it bit for bit"
+	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
+	@echo "make sim     the same in RTL, cycle by cycle, with and without all tensors kept (minutes)"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make lint    style and types"
@@ -39,6 +42,12 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(PY) -m codegen build $(MODEL) --target $(TARGET) --keep-tensors -o $(DEMO)
 	$(PY) -m sim verify $(DEMO) $(if $(INPUT),--input $(INPUT))
+
+sim: $(STAMP)
+	$(PY) -m codegen build $(MODEL) --target $(TARGET) --keep-tensors --quiet -o $(SIM)/debug
+	$(PY) -m sim verify $(SIM)/debug --engine rtl $(if $(INPUT),--input $(INPUT))
+	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(SIM)/normal
+	$(PY) -m sim verify $(SIM)/normal --engine rtl --quiet $(if $(INPUT),--input $(INPUT))
 
 test: $(STAMP)
 	$(PY) -m pytest -m "" -n $(JOBS) --dist worksteal

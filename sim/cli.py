@@ -19,7 +19,7 @@ from sim.errors import SimError
 from sim.golden import Golden
 from sim.inputs import load_input
 from sim.model import RaceError
-from sim.verify import TensorResult, Verification, verify
+from sim.verify import RtlResult, TensorResult, Verification, verify
 
 __all__ = ["main", "parser"]
 
@@ -39,6 +39,7 @@ def verify_command(args: argparse.Namespace) -> int:
     with _progress() as progress:
         result = verify(build, feeds, shuffles=args.shuffle, races=args.races,
                         bytes_per_cycle=args.dram_bytes_per_cycle, latency=args.dram_latency,
+                        engine=args.engine, stall_seed=args.stall_seed, trace=args.trace,
                         progress=progress)
     if args.json:
         _write(args.json, json.dumps(result.to_json(), indent=1) + "\n")
@@ -54,8 +55,9 @@ def doctor_command(args: argparse.Namespace) -> int:
 def _print(result: Verification, build: BuildFolder, *, quiet: bool) -> None:
     console = _console()
     table = Table(title=f"{build.manifest['name']} on {build.manifest['target']} "
-                        f"({build.image.config.rows}x{build.image.config.columns}), simulator "
-                        f"against ONNX Runtime", title_justify="left")
+                        f"({build.image.config.rows}x{build.image.config.columns}), "
+                        f"{'RTL' if result.rtl else 'simulator'} against ONNX Runtime",
+                  title_justify="left")
     for heading, justify in (("tensor", "left"), ("shape", "left"), ("elements", "right"),
                              ("mismatches", "right"), ("max |diff|", "right"), ("note", "left")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -71,6 +73,8 @@ def _print(result: Verification, build: BuildFolder, *, quiet: bool) -> None:
                   f"predicted")
     console.print("CPU seconds: " + ", ".join(f"{k.replace('_', ' ')} {v:.2f}"
                                               for k, v in result.seconds.items()))
+    if result.rtl:
+        _print_rtl(console, result.rtl)
     if result.shuffles:
         bad = {seed: n for seed, n in result.shuffles.items() if n}
         console.print(f"{len(result.shuffles)} random interleavings: " + (
@@ -85,9 +89,28 @@ def _print(result: Verification, build: BuildFolder, *, quiet: bool) -> None:
     console.print(f"[{colour}]total mismatches: {result.total_mismatches}[/]")
 
 
+def _print_rtl(console: Console, rtl: RtlResult) -> None:
+    utilization = "" if rtl.utilization is None else f", {rtl.utilization:.1%} of the array used"
+    console.print(f"{rtl.cycles} cycles measured (prediction {rtl.error:+.1%}){utilization}; "
+                  f"{rtl.read_bytes} bytes read, {rtl.written_bytes} written; "
+                  f"{rtl.cycles_per_second / 1e3:.0f} kcycles/s")
+    table = Table(title="cycles by queue", title_justify="left")
+    for heading in ("queue", "busy", "waited for tokens", "stalled"):
+        table.add_column(heading, justify="left" if heading == "queue" else "right")
+    for name, spent in rtl.queues.items():
+        table.add_row(name, *(str(spent[kind]) for kind in ("busy", "wait", "stall")))
+    console.print(table)
+    if rtl.memory_differs:
+        console.print(f"[red]bytes of memory in which RTL and simulator differ: "
+                      f"{rtl.memory_differs}[/]")
+    for violation in rtl.violations:
+        console.print(f"[red]{violation}[/]")
+
+
 def _note(t: TensorResult) -> str:
     notes = {"memory": "", "host": "dequantized by the host", "input": "fed to both",
-             "table": "inside a table", "fused": "not kept (--keep-tensors)"}[t.where]
+             "table": "inside a table", "fused": "not kept (--keep-tensors)",
+             "reused": "memory reused (--keep-tensors)"}[t.where]
     if t.first:
         at, expected, found = t.first
         notes += f" first at {list(at)}: expected {expected:g}, got {found:g}"
@@ -158,8 +181,15 @@ def parser() -> argparse.ArgumentParser:
                    help="also run random legal interleavings of the queues")
     v.add_argument("--races", action="store_true",
                    help="prove that no interleaving can change the result")
+    v.add_argument("--engine", choices=("iss", "rtl"), default="iss",
+                   help="what is compared: the instruction-set simulator, or the generated Verilog "
+                        "(default: iss)")
+    v.add_argument("--stall-seed", type=int, metavar="SEED",
+                   help="rtl: the memory pauses at random")
+    v.add_argument("--trace", type=Path, metavar="FILE",
+                   help="rtl: write waveforms (VCD, some hundred MB per million cycles)")
     v.add_argument("--dram-bytes-per-cycle", type=_positive, metavar="B",
-                   help="memory bandwidth for predicted cycles (default: bus width)")
+                   help="memory bandwidth for predicted cycles and rtl (default: bus width)")
     v.add_argument("--dram-latency", type=int, default=20, metavar="L",
                    help="memory latency in cycles (default: 20)")
     v.set_defaults(run=verify_command)

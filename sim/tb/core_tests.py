@@ -1,0 +1,102 @@
+"""The driver's part of a simulation, run by cocotb inside the simulator.
+
+A job is a JSON file, named by +job=FILE. Python sets the registers, starts the program, waits and
+reads the registers again: everything that happens in each cycle is compiled (tb.sv, memory.cpp).
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import First, RisingEdge, Timer
+
+from hw.spec.regs import REGISTERS
+
+__all__ = ["run_program"]
+
+_PERIOD_NS = 2
+#: Cycles between two looks at the clock on the wall.
+_REPORT_CYCLES = 50_000
+#: How long a stopped core may take until its bus is idle.
+_STOP_CYCLES = 1_000_000
+
+
+class Registers:
+    """The registers, over AXI4-Lite, a few cycles each."""
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
+            getattr(dut, f"s_axil_{name}").value = 0
+
+    async def write(self, name: str, value: int) -> None:
+        dut = self.dut
+        dut.s_axil_awaddr.value, dut.s_axil_wdata.value = REGISTERS[name].offset, value
+        dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = dut.s_axil_bready.value = 1
+        # address and data are accepted together, and both stay until the answer
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.s_axil_awready.value:
+                dut.s_axil_awvalid.value = dut.s_axil_wvalid.value = 0
+            if dut.s_axil_bvalid.value:
+                break
+        dut.s_axil_bready.value = 0
+
+    async def read(self, name: str) -> int:
+        dut = self.dut
+        dut.s_axil_araddr.value = REGISTERS[name].offset
+        dut.s_axil_arvalid.value = dut.s_axil_rready.value = 1
+        while True:
+            await RisingEdge(dut.clk)
+            if dut.s_axil_arready.value:
+                dut.s_axil_arvalid.value = 0
+            if dut.s_axil_rvalid.value:
+                break
+        dut.s_axil_rready.value = 0
+        return int(dut.s_axil_rdata.value)
+
+
+@cocotb.test()
+async def run_program(dut: Any) -> None:
+    """Run the job, and write all registers to its result file."""
+    job = json.loads(Path(str(cocotb.plusargs["job"])).read_text())
+    dut.rst.value = 1
+    registers = Registers(dut)
+    Clock(dut.clk, _PERIOD_NS, unit="ns", impl="gpi").start()
+    for _ in range(4):
+        await RisingEdge(dut.clk)
+    dut.rst.value = 0
+    await RisingEdge(dut.clk)
+
+    config = []
+    for index in range(len(job["config"])):
+        await registers.write("CONFIG", index)
+        config.append(await registers.read("CONFIG_WORD"))
+    assert config == job["config"], f"the core must be built for {job['config']}, not {config}"
+    for name, value in job["registers"].items():
+        await registers.write(name, value)
+    await registers.write("INTERRUPT_ENABLE", 3)
+    await registers.write("CONTROL", 1)
+
+    start, cycles, stop_after = time.perf_counter(), 0, job["stop_after"]
+    with open(job["progress"], "w") as progress:
+        while not dut.irq.value:
+            step = _REPORT_CYCLES
+            if stop_after is not None and cycles <= stop_after:
+                step = max(1, min(step, stop_after - cycles))
+            if cycles == stop_after:
+                await registers.write("CONTROL", 2)
+            await First(RisingEdge(dut.irq), Timer(step * _PERIOD_NS, unit="ns"))
+            cycles += step
+            progress.write(f"{cycles} {time.perf_counter() - start}\n")
+            progress.flush()
+    for _ in range(_STOP_CYCLES // 100):
+        if not await registers.read("STATUS") & 1:
+            break
+        await Timer(100 * _PERIOD_NS, unit="ns")
+    seconds = time.perf_counter() - start
+    found = {name: await registers.read(name) for name in REGISTERS}
+    Path(job["result"]).write_text(json.dumps({"registers": found, "seconds": seconds}))
