@@ -9,7 +9,7 @@ import pytest
 
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.image import Image
-from hw.spec.isa import QUEUE_OF, Isa, Opcode, Queue
+from hw.spec.isa import QUEUE_OF, TOKEN_BITS, Isa, Opcode, Queue
 from hw.spec.regs import Fault
 from sim.model import Machine, MachineFault
 from sim.tb.runner import BusError, RtlRun, run_rtl
@@ -199,3 +199,11 @@ def test_waveforms_can_be_written(tmp_path: Path) -> None:
     run = run_rtl(image(*small_program()), np.zeros(4096, np.uint8), trace=tmp_path / "a.vcd")
     assert run.fault == Fault.NONE
     assert (tmp_path / "a.vcd").read_text(errors="replace").count("$var") > 1000
+
+
+def test_a_token_too_many_is_a_fault() -> None:
+    one = load(signal="M", rows=1, columns=1)
+    program = image(*[one] * (1 << TOKEN_BITS))
+    run = run_rtl(program, np.zeros(4096, np.uint8))
+    assert fault(run) == (Fault.TOKEN_OVERFLOW, (1 << TOKEN_BITS) - 1, 0)
+    assert run.instructions == 1 << TOKEN_BITS
