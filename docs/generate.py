@@ -96,7 +96,7 @@ def registers() -> str:
     return _page(
         "Registers",
         "Printed from [`hw/spec/regs.py`](../hw/spec/regs.py): the driver's view of the core. "
-        "32 bits each, on AXI4-Lite. The gateware behind them does not exist yet.",
+        "32 bits each, on AXI4-Lite.",
         _table(("offset", "register", "access", "meaning"), (
             (f"{r.offset:#05x}", f"`{r.name}`", access[r.access], r.doc)
             for r in REGISTERS.values())),
