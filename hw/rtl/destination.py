@@ -90,29 +90,30 @@ class Destination(wiring.Component):
 
         # Ring words that the rows up to the present one take.
         used = Signal(len(surface.ring_words) + 1, reset_less=True)
-        full = Signal()
-        m.d.comb += full.eq(used > surface.ring_words)
         with m.If(walker.home_row):
             m.d.sync += used.eq(surface.row_stride)
         with m.Elif(walker.step_row):
             m.d.sync += used.eq(used + surface.row_stride)
 
-        # Output register.
-        place = Signal(Place(self.config), reset_less=True)
+        # Output register. A word that must not be written stays in it, as the fault.
+        address = Signal.like(walker.address, reset_less=True)
+        last = Signal(reset_less=True)
+        full, outside, too_many = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        m.d.comb += [
+            step.eq(active & (~full | (self.o.valid & self.o.ready))),
+            self.o.valid.eq(full & ~outside & ~too_many),
+            self.o.payload.address.eq(address), self.o.payload.last.eq(last),
+            self.fault.valid.eq(full & (outside | too_many)),
+            self.fault.cause.eq(Mux(too_many, Fault.ILLEGAL_INSTRUCTION, Fault.ON_CHIP_RANGE)),
+            self.fault.address.eq(Mux(too_many, 0, address)),
+        ]
         with m.If(self.start):
             m.d.sync += active.eq(1)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), place.address.eq(walker.address),
-                         place.last.eq(loops.last)]
-            with m.If(active & ~self.fault.valid):
-                with m.If(walker.outside | full):
-                    m.d.sync += [
-                        self.fault.valid.eq(1),
-                        self.fault.cause.eq(Mux(full, Fault.ILLEGAL_INSTRUCTION,
-                                                Fault.ON_CHIP_RANGE)),
-                        self.fault.address.eq(Mux(full, 0, walker.address))]
-                with m.Else():
-                    m.d.comb += step.eq(1)
-                    m.d.sync += [self.o.valid.eq(1), active.eq(~loops.last)]
-        m.d.comb += self.o.payload.eq(place)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(step):
+            m.d.sync += [
+                full.eq(1), active.eq(~loops.last), address.eq(walker.address),
+                last.eq(loops.last), outside.eq(walker.outside),
+                too_many.eq(used > surface.ring_words)]
         return m

@@ -81,23 +81,29 @@ class DrainReads(wiring.Component):
         address = Signal(pointer)
         m.d.comb += address.eq(Mux(block[1], lower, upper) + block[0])
 
-        # Output register. The first request of a word needs a credit.
+        # Output register. The first request of a word needs a credit. A word outside stays in the
+        # register, as the fault.
         group = loops.indices.group
         per_word = min(config.rows, config.columns) // config.post_lanes
         new_word = (block == 0) & ((group & (per_word - 1)) == 0)
         request = Signal.like(self.o.payload, reset_less=True)
+        requested = Signal.like(address, reset_less=True)
+        full, outside = Signal(), Signal(reset_less=True)
+        m.d.comb += [
+            step.eq(active & (~full | (self.o.ready & ~outside)) & (self.credit | ~new_word)),
+            self.take.eq(step & new_word), self.o.valid.eq(full & ~outside),
+            self.o.payload.eq(request), self.o.payload.address.eq(requested),
+            self.fault.valid.eq(full & outside), self.fault.address.eq(requested),
+            self.fault.cause.eq(Fault.ON_CHIP_RANGE),
+        ]
         with m.If(self.start):
             m.d.sync += active.eq(1)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), request.address.eq(address), request.group.eq(group)]
-            with m.If(active & ~self.fault.valid):
-                with m.If(address >= config.accumulator_words):
-                    m.d.sync += [self.fault.valid.eq(1), self.fault.address.eq(address),
-                                 self.fault.cause.eq(Fault.ON_CHIP_RANGE)]
-                with m.Elif(self.credit | ~new_word):
-                    m.d.comb += [step.eq(1), self.take.eq(new_word)]
-                    m.d.sync += [self.o.valid.eq(1), active.eq(~loops.last)]
-        m.d.comb += self.o.payload.eq(request)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(step):
+            m.d.sync += [
+                full.eq(1), active.eq(~loops.last), requested.eq(address),
+                outside.eq(address >= config.accumulator_words), request.group.eq(group)]
         return m
 
 

@@ -110,21 +110,27 @@ class ElementwiseReads(wiring.Component):
         with m.Elif(repeat_x.advance):
             m.d.sync += a_x.eq(a_x + 1)
 
-        # Output register.
+        # Output register. A word outside stays in it, as the fault.
         second = loops.indices.operand[0]
-        address = Mux(second, b.address, a.address)
+        address = Signal.like(a.address, reset_less=True)
         request = Signal(WordRequest(self.config), reset_less=True)
+        full, outside = Signal(), Signal(reset_less=True)
+        m.d.comb += [
+            step.eq(active & (~full | (self.o.ready & ~outside))),
+            self.o.valid.eq(full & ~outside),
+            self.o.payload.eq(request), self.o.payload.address.eq(address),
+            self.fault.valid.eq(full & outside), self.fault.address.eq(address),
+            self.fault.cause.eq(Fault.ON_CHIP_RANGE),
+        ]
         with m.If(self.start):
             m.d.sync += active.eq(1)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), request.address.eq(address), request.read.eq(1),
-                         request.first.eq(~second), request.last.eq(loops.ends.operand)]
-            with m.If(active & ~self.fault.valid):
-                with m.If(Mux(second, b.outside, a.outside)):
-                    m.d.sync += [self.fault.valid.eq(1), self.fault.address.eq(address),
-                                 self.fault.cause.eq(Fault.ON_CHIP_RANGE)]
-                with m.Else():
-                    m.d.comb += step.eq(1)
-                    m.d.sync += [self.o.valid.eq(1), active.eq(~loops.last)]
-        m.d.comb += self.o.payload.eq(request)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(step):
+            m.d.sync += [
+                full.eq(1), active.eq(~loops.last),
+                address.eq(Mux(second, b.address, a.address)),
+                outside.eq(Mux(second, b.outside, a.outside)),
+                request.read.eq(1), request.first.eq(~second),
+                request.last.eq(loops.ends.operand)]
         return m

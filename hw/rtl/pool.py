@@ -97,21 +97,26 @@ class PoolReads(wiring.Component):
                 m.d.sync += [descend.eq(0), top.eq(iy)]
                 m.d.comb += walker.mark_row.eq(1)
 
-        # Output register.
+        # Output register. A word outside stays in it, as the fault.
         inside = (iy >= 0) & (iy < f.src_rows) & (ix >= 0) & (ix < f.src_columns)
+        address = Signal.like(walker.address, reset_less=True)
         request = Signal(WordRequest(self.config), reset_less=True)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), request.address.eq(walker.address),
-                         request.read.eq(inside),
-                         request.first.eq((loops.indices.kernel_columns == 0)
-                                          & (loops.indices.kernel_rows == 0)),
-                         request.last.eq(loops.ends.kernel_rows)]
-            with m.If(active & ~descend & ~self.fault.valid):
-                with m.If(inside & walker.outside):
-                    m.d.sync += [self.fault.valid.eq(1), self.fault.address.eq(walker.address),
-                                 self.fault.cause.eq(Fault.ON_CHIP_RANGE)]
-                with m.Else():
-                    m.d.comb += step.eq(1)
-                    m.d.sync += [self.o.valid.eq(1), active.eq(~loops.last)]
-        m.d.comb += self.o.payload.eq(request)
+        full, outside = Signal(), Signal(reset_less=True)
+        m.d.comb += [
+            step.eq(active & ~descend & (~full | (self.o.ready & ~outside))),
+            self.o.valid.eq(full & ~outside),
+            self.o.payload.eq(request), self.o.payload.address.eq(address),
+            self.fault.valid.eq(full & outside), self.fault.address.eq(address),
+            self.fault.cause.eq(Fault.ON_CHIP_RANGE),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full.eq(0)
+        with m.If(step):
+            m.d.sync += [
+                full.eq(1), active.eq(~loops.last),
+                address.eq(walker.address), outside.eq(inside & walker.outside),
+                request.read.eq(inside),
+                request.first.eq((loops.indices.kernel_columns == 0)
+                                 & (loops.indices.kernel_rows == 0)),
+                request.last.eq(loops.ends.kernel_rows)]
         return m
