@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi import AxiWrite, Burst
 from hw.rtl.axi_burst import REQUEST, BurstSplitter
+from hw.spec.cycles import BURST_BEATS
 
 __all__ = ["WriteClient", "WriteMaster", "write_beat"]
 
@@ -70,7 +71,7 @@ class WriteMaster(wiring.Component):
         No burst is under way: every one has got its response.
     """
 
-    def __init__(self, bus_bytes: int, *, burst_beats: int = 16, bursts: int = 16,
+    def __init__(self, bus_bytes: int, *, burst_beats: int = BURST_BEATS, bursts: int = 16,
                  beats: int = 64) -> None:
         if beats < 2 * burst_beats:
             raise ValueError(f"beats must be at least two bursts of {burst_beats}, not {beats!r}")

@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.array import ArrayInput, array_latency
 from hw.rtl.interfaces import ScratchpadRead, Unit
 from hw.rtl.layout import instruction_layout
-from hw.rtl.window_walker import MIN_PASS_CYCLES, RingSteps, Slot, WindowWalker
+from hw.rtl.window_walker import RingSteps, Slot, WindowWalker
 from hw.spec.config import MAX_STRIDE, ArrayConfig, bits_for
+from hw.spec.cycles import MIN_PASS_CYCLES
 from hw.spec.isa import Opcode
 from hw.spec.regs import Fault
 

@@ -6,14 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.layout import instruction_layout
 from hw.spec.config import MAX_STRIDE, ArrayConfig, bits_for
+from hw.spec.cycles import MIN_PASS_CYCLES
 from hw.spec.isa import Opcode
 
-__all__ = ["AddressPath", "MIN_PASS_CYCLES", "PassLoops", "Pixel", "RingSteps", "Slot",
-           "TILE_TAKEN_LATENCY", "WALKER_LATENCY", "WindowWalker"]
+__all__ = ["AddressPath", "PassLoops", "Pixel", "RingSteps", "Slot", "TILE_TAKEN_LATENCY",
+           "WALKER_LATENCY", "WindowWalker"]
 
-#: A pass takes at least this long, so that an accumulator is written before it is read again.
-#: It also lets what only the first pixel of a pass needs be read from the instruction later.
-MIN_PASS_CYCLES = 4
 #: From the decision to start a pass to `tile_taken`, and to its first slot.
 TILE_TAKEN_LATENCY = 3
 WALKER_LATENCY = 5
@@ -279,10 +277,10 @@ class WindowWalker(wiring.Component):
     """Turns MAC instructions into a slot per cycle.
 
     Timing: a pass starts when `tile_ready` is high, the pass before has no pixels left and was
-    started at least :data:`MIN_PASS_CYCLES` ago. Its first slot leaves :data:`WALKER_LATENCY`
-    cycles after that decision, the others follow without a gap; `tile_taken` is high
-    :data:`TILE_TAKEN_LATENCY` cycles after it, and `tile_ready` need not fall earlier. An
-    instruction is accepted when its first pass starts. Slots cannot be delayed.
+    started at least :data:`hw.spec.cycles.MIN_PASS_CYCLES` ago. Its first slot leaves
+    :data:`WALKER_LATENCY` cycles after that decision, the others follow without a gap;
+    `tile_taken` is high :data:`TILE_TAKEN_LATENCY` cycles after it, and `tile_ready` need not fall
+    earlier. An instruction is accepted when its first pass starts. Slots cannot be delayed.
 
     Members
     -------

@@ -9,38 +9,46 @@ from typing import TypeAlias
 from hw.spec.config import ArrayConfig
 from hw.spec.isa import QUEUE_OF, Elementwise, LinearTarget, Opcode, Queue
 
-__all__ = ["Fields", "dma_bytes", "tail_cycles", "unit_cycles", "weight_fill_cycles"]
+__all__ = ["Fields", "data_cycles", "dma_bytes", "tail_cycles", "unit_cycles",
+           "weight_fill_cycles"]
 
 Fields: TypeAlias = Mapping[str, int]
 
-#: Decoded fields of a MAC become counters and first addresses.
-MAC_SETUP = 4
-#: Likewise in the POST unit; its pipeline restarts from empty.
-POST_SETUP = 4
-#: From the last MAC of a column through the accumulator's read, add and write, beyond R + C.
-MAC_TAIL = 4
-#: From the last word read by POST through requantizer, table and pooling to its write.
-POST_TAIL = 12
-#: A DMA unit computes the addresses of a block before the first burst.
-DMA_SETUP = 4
+# Constants of the RTL; tests/rtl/test_cycles.py measures them there.
+
+#: A pass takes at least so long: an accumulator is written before it is read again. It also lets
+#: what only the first pixel of a pass needs be read from the instruction later.
+MIN_PASS_CYCLES = 4
+#: A MAC that adds to other accumulators than the one ahead waits for that one's last sums.
+MAC_APART = 3
+#: From the last pixel of a MAC to its sums being visible, beyond the columns and the adder tree.
+MAC_TAIL = 8
+#: From POST's acceptance of an instruction to its last result being visible, beyond its words.
+DRAIN_OVERHEAD = 24
+POOL_OVERHEAD = 20
+MAP_OVERHEAD = 12
+#: What a table or arithmetic adds to POOL and MAP.
+LANES_OVERHEAD = 9
+#: A DMA unit checks an instruction for so long, and another cycle per bit of its largest count.
+CHECK_CYCLES = 5
+#: From then on to its effect, beyond the memory's latency and a cycle per beat or word.
+DMA_TAIL = 10
+#: Most beats of a burst. Writes start when the whole first burst is there.
+BURST_BEATS = 16
 
 
 def weight_fill_cycles(config: ArrayConfig) -> int:
-    """Cycles to shift a weight tile into the array, hidden behind a pass of at least R pixels."""
-    return config.rows
+    """Cycles to shift a weight tile into the array, hidden behind the MAC ahead if that runs so
+    long from the moment on that the tokens are there.
+    """
+    return max(config.rows - 3, 3)
 
 
 def dma_bytes(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
-    """Bytes that an instruction moves over the bus: whole beats of each contiguous run.
-
-    Rows, then planes, that follow each other without a gap are one run. 0 for what is no DMA.
-    """
+    """Bytes that an instruction moves over the bus: whole beats of each row; 0 for no DMA."""
     f, bus = fields, config.bus_bytes
     if opcode == Opcode.LOAD_LINEAR:
-        unit = {LinearTarget.WEIGHTS: config.columns,
-                LinearTarget.PARAMETERS: config.parameter_entry_bytes,
-                LinearTarget.TABLE: 256, LinearTarget.ADD_TABLES: 2048}[LinearTarget(f["target"])]
-        return _beats(f["address"], f["count"] * unit, bus) * bus
+        return _beats(f["address"], f["count"] * _unit_bytes(f, config), bus) * bus
     start = f.get("address", 0)
     if opcode == Opcode.LOAD:
         stop = (f["columns"] - 1) * f["word_step"] + f["lane_count"] - f["head"]
@@ -54,63 +62,107 @@ def dma_bytes(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
         return 0
     rows, planes = f["rows"], f["planes"]
     row_stride, plane_stride = f["memory_row_stride"], f["memory_plane_stride"]
-    if rows == 1 or row_stride == span:
-        span, rows = span * rows, 1
-        if planes == 1 or plane_stride == span:
-            span, planes = span * planes, 1
     if row_stride % bus == 0 and plane_stride % bus == 0:
         return _beats(start, span, bus) * rows * planes * bus
     return bus * sum(_beats(start + p * plane_stride + y * row_stride, span, bus)
                      for p in range(planes) for y in range(rows))
 
 
+def _unit_bytes(f: Fields, config: ArrayConfig) -> int:
+    """Bytes in memory of what LOAD_LINEAR counts."""
+    return {LinearTarget.WEIGHTS: config.columns,
+            LinearTarget.PARAMETERS: config.parameter_entry_bytes,
+            LinearTarget.TABLE: 256, LinearTarget.ADD_TABLES: 2048}[LinearTarget(f["target"])]
+
+
+def _element_bytes(f: Fields, config: ArrayConfig) -> int:
+    """Bytes that LOAD_LINEAR writes at a time."""
+    return {LinearTarget.WEIGHTS: config.columns,
+            LinearTarget.PARAMETERS: 8}.get(LinearTarget(f["target"]), 4)
+
+
 def _beats(start: int, span: int, bus: int) -> int:
     return (start % bus + span + bus - 1) // bus
+
+
+def data_cycles(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
+    """Cycles that a LOAD, LOAD_LINEAR or STORE moves data if memory never makes it wait: one per
+    beat, or per scratchpad word, or per `bus_bytes` that enter a word, whichever takes longer.
+    """
+    f = fields
+    beats = dma_bytes(opcode, f, config) // config.bus_bytes
+    if opcode == Opcode.LOAD_LINEAR:
+        return max(beats, f["count"] * _unit_bytes(f, config) // _element_bytes(f, config))
+    first = following = 1
+    if opcode == Opcode.LOAD:
+        first, following = (max(1, -(-size // config.bus_bytes))
+                            for size in (f["lane_count"], f["word_step"]))
+    return max(beats, f["planes"] * f["rows"] * (first + (f["columns"] - 1) * following))
 
 
 def unit_cycles(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
     """Cycles that an instruction occupies its unit if memory never makes it wait.
 
-    - MAC: ``passes * max(P, R) + R``: the next weight tile is shifted in during a pass. The last
-      R, for the first tile, is saved in part or whole when the tokens were there before the MAC
-      ahead was done: :func:`hw.spec.timing.simulate` accounts for that.
+    - MAC: ``passes * max(P, R, 4)``: the next weight tile is shifted in during a pass; and
+      :func:`weight_fill_cycles` for the first tile, saved in part or whole when the tokens were
+      there before the MAC ahead was done: :func:`hw.spec.timing.simulate` accounts for that.
     - DRAIN: ``P * C / post_lanes``; pooling saves writes, not reads.
-    - POOL: a word read per tap; its table, where it is slower than the taps.
-    - ELEMENTWISE: ``R / post_lanes`` per word with arithmetic or a table, at least one cycle per
-      operand; plain MAP one per word.
-    - LOAD, LOAD_LINEAR, STORE: a bus beat, or a scratchpad word of a block, per cycle, whichever
-      takes longer.
+    - POOL: a word read per tap, and one written; its table, where it is slower.
+    - ELEMENTWISE: reads and a write, or ``R / post_lanes`` per word with arithmetic or a table.
+    - LOAD, LOAD_LINEAR, STORE: :func:`data_cycles`, and at least what the check takes.
     """
     f = fields
     if opcode == Opcode.MAC:
-        passes = f["planes"] * f["kernel_rows"] * f["kernel_columns"]
-        return (passes * max(f["rows"] * f["columns"], config.rows) + weight_fill_cycles(config)
-                + MAC_SETUP)
+        return _passes(f) * _pass_cycles(f, config) + weight_fill_cycles(config)
     if opcode == Opcode.DRAIN:
-        return f["rows"] * f["columns"] * (config.columns // config.post_lanes) + POST_SETUP
+        return f["rows"] * f["columns"] * (config.columns // config.post_lanes) + DRAIN_OVERHEAD
     if opcode == Opcode.END:
         return 0
-    if opcode == Opcode.LOAD_LINEAR:
-        return dma_bytes(opcode, f, config) // config.bus_bytes + DMA_SETUP
-    words = f["planes"] * f["rows"] * f["columns"]
-    slow = config.rows // config.post_lanes
-    if opcode == Opcode.POOL:
-        taps = f["kernel_rows"] * f["kernel_columns"]
-        return words * max(taps, slow if f["use_table"] else 1) + POST_SETUP
-    if opcode == Opcode.ELEMENTWISE:
-        operands = 1 if f["operation"] == Elementwise.MAP else 2
-        plain = operands == 1 and not f["use_table"]
-        return words * (1 if plain else max(operands, slow)) + POST_SETUP
-    return max(words, dma_bytes(opcode, f, config) // config.bus_bytes) + DMA_SETUP
+    if opcode in (Opcode.POOL, Opcode.ELEMENTWISE):
+        return _post_cycles(opcode, f, config)
+    gap = 0 if opcode == Opcode.STORE else 1
+    return max(data_cycles(opcode, f, config) + gap, _check_cycles(opcode, f, config))
 
 
-def tail_cycles(opcode: Opcode, config: ArrayConfig) -> int:
-    """Cycles from the unit being free for its next instruction to all effects being visible.
-
-    Pipelines of the array and of POST; data that a LOAD or STORE moves takes the memory's latency
-    instead.
+def tail_cycles(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
+    """Cycles from the last pixel or word of an instruction, as :func:`unit_cycles` counts them,
+    to all effects being visible; of DMA, beyond the memory's latency.
     """
-    queue = QUEUE_OF[opcode]
-    if queue == Queue.MAC:
-        return config.rows + config.columns + MAC_TAIL
-    return POST_TAIL if queue == Queue.POST else 0
+    f = fields
+    if opcode == Opcode.MAC:
+        early = _pass_cycles(f, config) - f["rows"] * f["columns"]
+        return config.columns + config.rows.bit_length() // 2 + MAC_TAIL - early
+    if QUEUE_OF[opcode] == Queue.POST or opcode == Opcode.END:
+        return 0
+    tail = _check_cycles(opcode, f, config) + DMA_TAIL
+    if opcode == Opcode.STORE:
+        tail += min(BURST_BEATS, _beats(0, f["columns"] * config.rows, config.bus_bytes))
+    return tail
+
+
+def _check_cycles(opcode: Opcode, f: Fields, config: ArrayConfig) -> int:
+    if opcode == Opcode.LOAD_LINEAR:
+        return CHECK_CYCLES + _element_bytes(f, config).bit_length()
+    step = f["word_step"] if opcode == Opcode.LOAD else config.rows
+    return CHECK_CYCLES + max(n.bit_length() for n in (f["planes"] - 1, f["rows"] - 1, step))
+
+
+def _passes(f: Fields) -> int:
+    return f["planes"] * f["kernel_rows"] * f["kernel_columns"]
+
+
+def _pass_cycles(f: Fields, config: ArrayConfig) -> int:
+    return max(f["rows"] * f["columns"], config.rows, MIN_PASS_CYCLES)
+
+
+def _post_cycles(opcode: Opcode, f: Fields, config: ArrayConfig) -> int:
+    words = f["planes"] * f["rows"] * f["columns"]
+    if opcode == Opcode.POOL:
+        ports, overhead = f["kernel_rows"] * f["kernel_columns"] + 1, POOL_OVERHEAD
+    else:
+        ports = 2 if f["operation"] == Elementwise.MAP else 3
+        overhead = MAP_OVERHEAD
+    if f["use_table"] or opcode == Opcode.ELEMENTWISE and f["operation"] != Elementwise.MAP:
+        overhead += LANES_OVERHEAD
+        ports = max(ports, config.rows // config.post_lanes)
+    return words * ports + overhead

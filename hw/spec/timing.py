@@ -1,9 +1,9 @@
 """Cycle model: how the four queues overlap, wait for each other and share the memory.
 
 One definition for the scheduler's cost, the report's prediction and the comparison with RTL. What
-single instructions cost is hw/spec/cycles.py. What is not modelled: conflicts of the queues for
-ports of the on-chip memories, refresh and row misses of the DRAM beyond a lower
-``bytes_per_cycle``, and a limit of outstanding transfers.
+single instructions cost is hw/spec/cycles.py. What is not modelled: conflicts of POST with LOAD and
+STORE for the scratchpad's second port, refresh and row misses of the DRAM beyond a lower
+``bytes_per_cycle``, and the limit of outstanding bursts.
 """
 
 from collections import deque
@@ -13,13 +13,23 @@ from heapq import heappop, heappush
 from math import ceil
 
 from hw.spec.config import ArrayConfig
-from hw.spec.cycles import Fields, dma_bytes, tail_cycles, unit_cycles, weight_fill_cycles
+from hw.spec.cycles import (
+    MAC_APART,
+    Fields,
+    data_cycles,
+    dma_bytes,
+    tail_cycles,
+    unit_cycles,
+    weight_fill_cycles,
+)
 from hw.spec.isa import QUEUE_OF, Opcode, Queue
 
 __all__ = ["DeadlockError", "Prediction", "QueueCycles", "simulate", "unit_cycles"]
 
-#: The dispatcher checks, and sends to a queue, one instruction in this many cycles.
+#: The dispatcher takes so long for an instruction, and a cycle for each of its bus beats.
 DISPATCH_CYCLES = 2
+#: From a request for instructions to the first one in its queue, beyond its beats and the latency.
+FETCH_TAIL = 12
 #: Instructions that the fetch unit holds before the dispatcher takes them, and per burst.
 FETCH_BUFFER = 8
 FETCH_BURST = 4
@@ -87,8 +97,8 @@ def simulate(program: Sequence[tuple[Opcode, Fields]], config: ArrayConfig, *,
     config : ArrayConfig
         The array.
     bytes_per_cycle : float
-        What the memory moves in total. Fetch, LOAD and STORE share it evenly while they want
-        more; each takes at most ``bus_bytes``.
+        What the memory moves in total. Reads and writes share it evenly while they want more;
+        each take at most ``bus_bytes``. Of reads, the program's go first.
     latency : int
         Cycles from a request to its data or response. Requests of a queue are pipelined: it delays
         every completion, and takes no throughput.
@@ -121,11 +131,13 @@ class _Simulation:
         self.now = 0.0
         self.events: list[tuple[float, int, int, int]] = []  # time, serial, kind, index
         self.serial = 0
-        # Transfers by client, a queue or _FETCH: [bytes left, most bytes per cycle, rate, index].
+        # Transfers by client, a queue or _FETCH: [bytes left, most bytes per cycle, rate, index,
+        # scratchpad words per byte].
         self.transfers: dict[int, list[float]] = {}
         self.updated = 0.0
-        # Dispatcher: instructions asked for, arrived, dispatched.
-        self.asked = self.arrived = self.dispatched = 0
+        # Dispatcher: instructions asked for, being fetched or behind that, arrived, dispatched.
+        self.asked = self.fetching = self.arrived = self.dispatched = 0
+        self.dispatch_cycles = instruction_bytes // config.bus_bytes + DISPATCH_CYCLES
         self.dispatcher_free = self.last_arrival = 0.0
         self.dispatch_planned = False
         self.waiting: list[deque[int]] = [deque() for _ in Queue]
@@ -134,6 +146,7 @@ class _Simulation:
         self.free = [0.0] * len(Queue)
         self.running = [False] * len(Queue)
         self.cost = [0.0] * len(Queue)  # of what is running
+        self.accumulator = 0  # of the last MAC
         self.tokens = [[0] * len(Queue) for _ in Queue]  # [to][from]
         self.busy, self.wait, self.stall = ([0.0] * len(Queue) for _ in range(3))
         self.starts, self.releases, self.ends = ([0.0] * len(program) for _ in range(3))
@@ -145,9 +158,8 @@ class _Simulation:
             self._advance()
         if self.dispatched < self.count or any(self.waiting):
             raise DeadlockError(self._deadlock())
-        # END itself is fetched with the last burst and dispatched behind the others.
-        cycles = (max(self.dispatcher_free, self.last_arrival, *self.ends[:self.count], 0.0)
-                  + DISPATCH_CYCLES)
+        # END is seen a cycle after it would have been in its queue, and then that all is done.
+        cycles = max(self.dispatcher_free, self.last_arrival, *self.ends[:self.count], 0.0) + 1
         for times in (self.starts, self.releases, self.ends):
             times[self.count:] = [cycles] * (len(times) - self.count)
         return Prediction(
@@ -166,9 +178,8 @@ class _Simulation:
         """Go to the next event, or the end of a transfer if that is earlier."""
         time = self.events[0][0] if self.events else float("inf")
         client = -1
-        for c, (left, _, rate, _) in self.transfers.items():
-            finish = self.updated + left / rate
-            if finish <= time:
+        for c, (left, _, rate, _, _) in self.transfers.items():
+            if rate and (finish := self.updated + left / rate) <= time:
                 time, client = finish, c
         self.now = time
         if client >= 0:
@@ -177,17 +188,19 @@ class _Simulation:
             del self.transfers[client]
             self._share()
             if client == _FETCH:
-                self._at(time + self.latency, _ARRIVAL, index)
+                self._at(time + self.latency + FETCH_TAIL, _ARRIVAL, index)
                 self._fetch()
             else:
-                self._release(client, index, self.latency)
+                opcode, fields = self.program[index]
+                self._at(max(time, self.starts[index] + self.cost[client]), _RELEASE, index)
+                self._at(time + self.latency + tail_cycles(opcode, fields, self.config),
+                         _COMPLETE, index)
             return
         _, _, kind, index = heappop(self.events)
         if kind == _COMPLETE:
             self._complete(index)
         elif kind == _RELEASE:
-            opcode = self.program[index][0]
-            self._release(QUEUE_OF[opcode], index, tail_cycles(opcode, self.config))
+            self._release(QUEUE_OF[self.program[index][0]], index)
         elif kind == _ARRIVAL:
             self.arrived = index
             self.last_arrival = self.now
@@ -204,28 +217,41 @@ class _Simulation:
             transfer[0] = max(0.0, transfer[0] - transfer[2] * elapsed)
 
     def _share(self) -> None:
-        """Divide the bandwidth: evenly, and what one cannot use among the others."""
-        left, clients = self.bandwidth, len(self.transfers)
-        for transfer in sorted(self.transfers.values(), key=lambda t: t[1]):
-            transfer[2] = min(transfer[1], left / clients)
-            left -= transfer[2]
-            clients -= 1
+        """Divide the scratchpad's port evenly between LOAD and STORE, and the bandwidth between
+        reads and writes; but what one cannot use goes to the other.
+        """
+        fetch, load, store = (self.transfers[client][1] if client in self.transfers else 0.0
+                              for client in (_FETCH, Queue.LOAD, Queue.STORE))
+        if load and store:
+            per_load, per_store = (self.transfers[q][4] for q in (Queue.LOAD, Queue.STORE))
+            store = min(store, max(0.5, 1 - load * per_load) / per_store)
+            if per_load:
+                load = min(load, (1 - store * per_store) / per_load)
+        load = min(load, self.config.bus_bytes - fetch)
+        half = self.bandwidth / 2
+        store = min(store, max(half, self.bandwidth - fetch - load))
+        fetch = min(fetch, self.bandwidth - store)
+        load = min(load, self.bandwidth - store - fetch)
+        for client, rate in ((_FETCH, fetch), (Queue.LOAD, load), (Queue.STORE, store)):
+            if client in self.transfers:
+                self.transfers[client][2] = rate
 
-    def _transfer(self, client: int, size: int, most: float, index: int) -> None:
+    def _transfer(self, client: int, size: int, most: float, index: int, words: int = 0) -> None:
         self._settle()
-        self.transfers[client] = [float(size), most, 0.0, float(index)]
+        self.transfers[client] = [float(size), most, 0.0, float(index), words / size]
         self._share()
 
     def _fetch(self) -> None:
-        """Ask for the next burst of instructions if there is room for it."""
-        burst = min(FETCH_BURST, self.count + 1 - self.asked)
-        if (burst <= 0 or _FETCH in self.transfers
-                or self.asked + burst - self.dispatched > FETCH_BUFFER):
-            return
-        self.asked += burst
-        size = burst * self.instruction_bytes
-        self.read_bytes += size
-        self._transfer(_FETCH, size, self.config.bus_bytes, self.asked)
+        """Go on with a burst of instructions, or ask for the next one if there is room for it."""
+        if self.fetching == self.asked:
+            burst = min(FETCH_BURST, self.count + 1 - self.asked)
+            if burst <= 0 or self.asked + burst - self.dispatched > FETCH_BUFFER:
+                return
+            self.asked += burst
+        if _FETCH not in self.transfers:
+            self.fetching += 1
+            self.read_bytes += self.instruction_bytes
+            self._transfer(_FETCH, self.instruction_bytes, self.config.bus_bytes, self.fetching)
 
     def _dispatch(self) -> None:
         """Send instructions to their queues until one has to wait."""
@@ -239,7 +265,7 @@ class _Simulation:
                 self._at(self.dispatcher_free, _DISPATCH, index)
                 return
             self.dispatched += 1
-            self.dispatcher_free = self.now + DISPATCH_CYCLES
+            self.dispatcher_free = self.now + self.dispatch_cycles
             self.waiting[queue].append(index)
             self._fetch()
             if len(self.waiting[queue]) == 1:
@@ -273,6 +299,9 @@ class _Simulation:
         if queue == Queue.MAC:
             # The shadow registers take the first weight tile while the MAC ahead is running.
             cycles -= min(weight_fill_cycles(self.config), max(0.0, self.free[queue] - armed))
+            if fields["accumulate"] and fields["accumulator"] != self.accumulator:
+                cycles += max(0.0, self.free[queue] + MAC_APART - self.now)
+            self.accumulator = fields["accumulator"]
         self.starts[index] = self.now
         self.busy[queue] += cycles
         self.cost[queue] = cycles
@@ -285,18 +314,22 @@ class _Simulation:
                 self.written_bytes += size
             else:
                 self.read_bytes += size
-            self._transfer(queue, size, size / cycles, index)
+            words = 0 if opcode == Opcode.LOAD_LINEAR else (
+                fields["planes"] * fields["rows"] * fields["columns"])
+            self._transfer(queue, size, size / data_cycles(opcode, fields, self.config), index,
+                           words)
         else:
             self._at(self.now + cycles, _RELEASE, index)
+            self._at(self.now + cycles + tail_cycles(opcode, fields, self.config), _COMPLETE,
+                     index)
         self._arm(queue)
         self._dispatch()
 
-    def _release(self, queue: int, index: int, tail: int) -> None:
-        """The unit is free for the next instruction; effects are visible `tail` cycles later."""
+    def _release(self, queue: int, index: int) -> None:
+        """The unit is free for the next instruction."""
         self.running[queue] = False
         self.free[queue] = self.releases[index] = self.now
         self.stall[queue] += max(0.0, self.now - self.starts[index] - self.cost[queue])
-        self._at(self.now + tail, _COMPLETE, index)
         if self.armed[queue] is not None:
             self._start(queue)
 

@@ -279,7 +279,7 @@ def test_a_plain_store_takes_a_beat_or_a_word_per_cycle(name: str, latency: int)
     busy = unit_cycles(STORE, f, config)
     assert result.done[0] <= busy + latency + OVERHEAD
     writes = result.memory.write_cycles
-    assert writes[-1] - writes[0] + 1 <= busy
+    assert writes[-1] - writes[0] + 1 <= busy + 2
 
 
 @pytest.mark.parametrize("name", CONFIGS)
