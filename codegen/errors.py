@@ -1,6 +1,7 @@
 """Errors a user of the compiler can cause."""
 
-__all__ = ["BuildError", "CodegenError", "ModelFileError", "UnsupportedModelError"]
+__all__ = ["BuildError", "CodegenError", "ModelFileError", "QuantizeError",
+           "UnsupportedModelError"]
 
 
 class CodegenError(Exception):
@@ -17,6 +18,10 @@ class ModelFileError(CodegenError):
 
 class BuildError(CodegenError):
     """The model is supported, but not with this configuration, or the output cannot be written."""
+
+
+class QuantizeError(CodegenError):
+    """The float model cannot be calibrated with these pictures, or not be quantized."""
 
 
 class UnsupportedModelError(CodegenError):

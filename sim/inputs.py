@@ -1,87 +1,17 @@
 """Make a model's input from a picture, an array file or a seed."""
 
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
+import pictures.read
+from pictures.fit import Fit, Pixels, fit_picture, network_input
 from sim.errors import SimError
 
-__all__ = ["Fit", "Placement", "letterbox", "load_input", "read_picture", "scene"]
-
-Fit: TypeAlias = Literal["letterbox", "stretch"]
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-
-PADDING = 114
-"""Grey of the borders, as the darknet and Ultralytics tools pad."""
-
-FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a picture lies inside the model's input.
-
-    A point ``(x, y)`` of the picture, in pixels from its top left corner, lies at
-    ``(x * scale_x + left, y * scale_y + top)`` of the input.
-
-    Parameters
-    ----------
-    scale_x, scale_y
-        Pixels of the input per pixel of the picture.
-    left, top
-        Columns and rows of padding before the picture.
-    width, height
-        Size of the picture inside the input, in pixels.
-    """
-
-    scale_x: float
-    scale_y: float
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-def letterbox(image: Image.Image, size: tuple[int, int]) -> tuple[Pixels, Placement]:
-    """Fit a picture into ``size``, keeping its aspect, with grey borders.
-
-    The picture is scaled by ``min(H / height, W / width)``, up or down, each side rounded to the
-    nearest whole pixel and at least 1, resized bicubically with antialiasing, and centred; an odd
-    pixel of padding goes to the right or the bottom. Padding is 114 in every channel.
-
-    Parameters
-    ----------
-    image
-        Mode "RGB" or "L"; see ``read_picture``.
-    size
-        Height and width of the result.
-
-    Raises
-    ------
-    ValueError
-        The picture has another mode.
-
-    Returns
-    -------
-    ``uint8[H, W, 3]`` (``uint8[H, W]`` of a greyscale picture), and where the picture lies.
-    """
-    if image.mode not in ("RGB", "L"):
-        raise ValueError(f"image must be of mode RGB or L, not {image.mode}")
-    height, width = size
-    ratio = min(height / image.height, width / image.width)
-    inner = (min(max(round(image.width * ratio), 1), width),
-             min(max(round(image.height * ratio), 1), height))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    grey: int | tuple[int, ...] = PADDING if image.mode == "L" else (PADDING,) * 3
-    canvas = Image.new(image.mode, (width, height), grey)
-    canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
-    return np.asarray(canvas), Placement(inner[0] / image.width, inner[1] / image.height, left,
-                                         top, *inner)
+__all__ = ["load_input", "read_picture", "scene"]
 
 
 def load_input(spec: Path | None, *, seed: int | None, shape: tuple[int, ...],
@@ -126,49 +56,22 @@ def load_input(spec: Path | None, *, seed: int | None, shape: tuple[int, ...],
             raise SimError(f"picture {str(spec)!r} has 1 or 3 channels, but the input must have "
                            f"{shape[1]}. Give a .npy file instead.")
         image = read_picture(spec, greyscale=shape[1] == 1)
-        size = (shape[2], shape[3])
-        pixels = letterbox(image, size)[0] if fit == "letterbox" else np.asarray(
-            image.resize(size[::-1], Image.Resampling.BICUBIC))
-        pixels = pixels[None] if shape[1] == 1 else pixels.transpose(2, 0, 1)
-    planes = np.ascontiguousarray(pixels[None])
-    return planes if kind == np.uint8 else planes.astype(np.float32) / np.float32(255)
+        pixels = fit_picture(image, (shape[2], shape[3]), fit)
+    return network_input(pixels, kind)
 
 
-def read_picture(path: Path, *, greyscale: bool = False) -> Image.Image:
-    """Read a picture the way a viewer shows it, upright, 8 bits per channel.
-
-    The orientation stored by cameras is applied; transparent parts become white; CMYK, palettes
-    and greyscale are converted; 16-bit greyscale is scaled to 8 bits.
-
-    Returns
-    -------
-    A picture of mode "RGB", or "L" with ``greyscale``.
+def read_picture(path: Path, **options: Any) -> Image.Image:
+    """Read a picture as :func:`pictures.read.read_picture` does, with the simulator's errors.
 
     Raises
     ------
     SimError
         The file is missing, damaged, too large or not a picture.
     """
-    if not path.is_file():
-        raise SimError(f"picture {str(path)!r} must be a file that exists.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                opened.load()
-                image = ImageOps.exif_transpose(opened)
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files.
-        raise SimError(f"picture {str(path)!r} must be a complete file of type "
-                       f"{', '.join(FORMATS)}; it cannot be read ({error}).") from error
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(((np.clip(wide, 0, 65535) * 255 + 32767) // 65535)
-                                .astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        visible = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", visible.size, "white"), visible)
-    return image.convert("L" if greyscale else "RGB")
+        return pictures.read.read_picture(path, **options)
+    except pictures.read.PictureError as error:
+        raise SimError(str(error)) from error
 
 
 def scene(seed: int, shape: tuple[int, ...]) -> Pixels:

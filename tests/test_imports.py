@@ -13,8 +13,9 @@ ALLOWED = {
     "hw": {"hw.spec", "hw.rtl", "hw"},
     "hw/spec": {"hw.spec"},
     "hw/rtl": {"hw.spec", "hw.rtl"},
-    "codegen": {"hw.spec", "codegen"},
-    "sim": {"hw.spec", "sim"},
+    "pictures": {"pictures"},
+    "codegen": {"hw.spec", "pictures", "codegen"},
+    "sim": {"hw.spec", "pictures", "sim"},
     "sim/tb": {"hw.spec", "hw.rtl", "hw", "sim"},
 }
 #: The contract is plain Python: other languages' users must be able to follow it.
@@ -31,7 +32,8 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-FILES = [path for package in ("hw", "codegen", "sim")
+PACKAGES = ("hw", "pictures", "codegen", "sim")
+FILES = [path for package in PACKAGES
          for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -42,7 +44,7 @@ def test_arrows_point_one_way(path: Path) -> None:
     allowed = ALLOWED.get(folder, set()) if folder else set()
     for name in imports(path):
         top = name.split(".")[0]
-        if top in ("hw", "sim", "codegen", "tests"):
+        if top in (*PACKAGES, "tests"):
             assert any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed), \
                 f"{where} imports {name}; {folder}/ may import only {sorted(allowed)}"
         if where.startswith(f"{PLAIN}/"):

@@ -6,7 +6,6 @@ again only if that is how it would be made now, and its bytes are those that wer
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -17,9 +16,11 @@ import onnx
 import onnxruntime
 
 from codegen.errors import CodegenError
+from codegen.files import write_whole
+from codegen.quantize.static import Variant
 from codegen.zoo.architecture import Architecture, float_model
 from codegen.zoo.calibrate import calibrate
-from codegen.zoo.quantize import Variant, quantize
+from codegen.zoo.quantize import quantize_yolo
 
 __all__ = ["DEFAULT", "NAMES", "RECIPES", "Recipe", "build"]
 
@@ -104,8 +105,8 @@ def build(name: str, directory: Path, *, progress: Callable[[str], None] | None 
         directory.mkdir(parents=True, exist_ok=True)
         content = _model_bytes(RECIPES[name], progress or (lambda sentence: None))
         record = origin | {"sha256": hashlib.sha256(content).hexdigest()}
-        _replace(path, content)
-        _replace(sidecar, (json.dumps(record, indent=2) + "\n").encode())
+        write_whole(path, content)
+        write_whole(sidecar, (json.dumps(record, indent=2) + "\n").encode())
     except OSError as error:
         raise CodegenError(f"zoo model {name!r} cannot be written to {str(directory)!r}: "
                            f"{error}") from error
@@ -116,7 +117,7 @@ def _model_bytes(recipe: Recipe, progress: Callable[[str], None]) -> bytes:
     calibration = calibrate(recipe.architecture, seed=recipe.seed, progress=progress)
     progress("quantizing")
     model = float_model(recipe.architecture, calibration.parameters)
-    quantized = quantize(model, calibration.ranges, variant=recipe.variant)
+    quantized = quantize_yolo(model, calibration.ranges, variant=recipe.variant)
     content: bytes = quantized.SerializeToString(deterministic=True)
     return content
 
@@ -139,13 +140,3 @@ def _is_current(path: Path, sidecar: Path, origin: dict[str, object]) -> bool:
     except (FileNotFoundError, ValueError):  # not there, or not JSON
         return False
     return bool(record == origin | {"sha256": hashlib.sha256(content).hexdigest()})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once: readers see the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

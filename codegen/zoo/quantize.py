@@ -1,19 +1,12 @@
-"""From a float model and the ranges of its tensors to a quantized model, by ONNX Runtime's tool."""
+"""Quantize a YOLOv4-tiny and check that nothing of it is left in float."""
 
-import json
-import logging
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-__all__ = ["OPERATORS", "Variant", "quantize"]
+from codegen.quantize.static import Ranges, Variant, quantize
+
+__all__ = ["OPERATORS", "quantize_yolo"]
 
 OPERATORS = {
     "QuantizeLinear": 1, "QLinearConv": 21, "QLinearLeakyRelu": 19, "Split": 3,
@@ -22,98 +15,9 @@ OPERATORS = {
 """How often each operator occurs in a quantized YOLOv4-tiny."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """A way to quantize; activations are asymmetric, weights symmetric, both 8 bits wide.
-
-    Parameters
-    ----------
-    per_channel : bool
-        One weight scale for each output channel instead of one for each convolution.
-    unsigned_activations, unsigned_weights : bool
-        uint8 instead of int8. The zero point of unsigned weights is 128.
-    """
-
-    per_channel: bool = False
-    unsigned_activations: bool = False
-    unsigned_weights: bool = False
-
-
-def quantize(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], *,
-             variant: Variant) -> onnx.ModelProto:
-    """Quantize to QOperator form; input and outputs stay float32.
-
-    The result has no names of programs, versions or stale shapes in it, so equal arguments
-    give equal bytes, at least with one release of onnx and onnxruntime.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        Float model of ``codegen.zoo.architecture.float_model``; not changed.
-    ranges : Mapping[str, tuple[float, float]]
-        Smallest and largest value of every activation, by name of the tensor, as MinMax
-        calibration would find them. Tensors that only move values need none.
-    variant : Variant
-        Types and granularity.
-    """
-    with tempfile.TemporaryDirectory(prefix="codegen-zoo-") as name:
-        directory = Path(name)
-        # Ranges go in as a calibration cache: the tool then has no need to run the float model,
-        # whose sums depend on the processor.
-        cache = directory / "ranges.json"
-        cache.write_text(json.dumps(_calibration_cache(ranges)))
-        prepared = onnx.ModelProto()
-        prepared.CopyFrom(model)
-        add_pre_process_metadata(prepared)  # else the tool warns that it was not pre-processed
-        onnx.save(prepared, directory / "float.onnx")
-        with _silent_root_logger():
-            quantize_static(
-                directory / "float.onnx", directory / "quantized.onnx",
-                quant_format=QuantFormat.QOperator, calibrate_method=CalibrationMethod.MinMax,
-                calibration_cache_path=cache, per_channel=variant.per_channel,
-                activation_type=_type(variant.unsigned_activations),
-                weight_type=_type(variant.unsigned_weights),
-                extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-            )
-        result: onnx.ModelProto = onnx.load(directory / "quantized.onnx")
-    for field in "producer_name", "producer_version", "metadata_props", "doc_string":
-        result.ClearField(field)
-    result.graph.ClearField("value_info")  # of the float tensors, which are gone
+def quantize_yolo(model: onnx.ModelProto, ranges: Ranges, *, variant: Variant) -> onnx.ModelProto:
+    """Quantize a model of ``codegen.zoo.architecture.float_model``; see `quantize`."""
+    result = quantize(model, ranges, variant=variant)
     found = dict(Counter(node.op_type for node in result.graph.node))
     assert found == OPERATORS, f"operators of the quantized model must be {OPERATORS}, not {found}"
-    onnx.checker.check_model(result)
     return result
-
-
-def _type(unsigned: bool) -> object:
-    return QuantType.QUInt8 if unsigned else QuantType.QInt8
-
-
-@contextmanager
-def _silent_root_logger() -> Iterator[None]:
-    """Drop what is logged to the root logger itself: advice that QDQ is faster on x86.
-
-    ``logging.warning`` also installs a handler for good if there is none; the null handler
-    keeps it from that.
-    """
-    root, handler = logging.getLogger(), logging.NullHandler()
-
-    def drop(record: logging.LogRecord) -> bool:
-        return False
-
-    root.addHandler(handler)
-    root.addFilter(drop)
-    try:
-        yield
-    finally:
-        root.removeFilter(drop)
-        root.removeHandler(handler)
-
-
-def _calibration_cache(ranges: Mapping[str, tuple[float, float]]) -> dict[str, object]:
-    """Content of the file that ``onnxruntime.quantization.calibrate.load_tensors_data`` reads."""
-    data = {name: {"CLS": "TensorData", "lowest": low, "highest": high}
-            for name, (low, high) in ranges.items()}
-    method = {"CLS": "CalibrationMethod", "value": str(CalibrationMethod.MinMax)}
-    return {"CLS": "TensorsData", "calibration_method": method, "data": data,
-            "smooth_quant": False}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from codegen.zoo.draws import Draws
 
-__all__ = ["Box", "Scene", "Shape", "network_input", "scene", "scene_with_boxes"]
+__all__ = ["Box", "Scene", "Shape", "scene", "scene_with_boxes"]
 
 _STREAM = 0x5CE4E5  # keeps the streams of scenes apart from those of weights
 
@@ -80,12 +80,6 @@ def scene_with_boxes(seed: int, size: int) -> Scene:
     noise = draws.octets(size, size, 3).astype(np.int32) >> 4
     pixels = np.clip(canvas + noise - 8, 0, 255).astype(np.uint8)
     return Scene(pixels=pixels, boxes=boxes)
-
-
-def network_input(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Turn uint8[S, S, 3] into the ``images`` input of a model: float32[1, 3, S, S] in 0..1."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
-    return planes.astype(np.float32) / np.float32(255)
 
 
 def _color(draws: Draws) -> npt.NDArray[np.int32]:

@@ -5,40 +5,14 @@ import pytest
 from PIL import Image
 
 from sim.errors import SimError
-from sim.inputs import Placement, letterbox, load_input, read_picture, scene
+from sim.inputs import load_input, scene
 
 SHAPE = (1, 3, 8, 8)
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def save(tmp_path, image, name="picture.png", **options):
     image.save(tmp_path / name, **options)
     return tmp_path / name
-
-
-def test_letterbox_of_a_wide_picture():
-    pixels, placement = letterbox(Image.new("RGB", (200, 50), RED), (40, 60))
-    assert placement == Placement(0.3, 0.3, 0, 12, 60, 15)
-    assert pixels.shape == (40, 60, 3)
-    assert pixels.dtype == np.uint8
-    assert (pixels[12:27] == RED).all()
-    assert (pixels[:12] == 114).all()
-    assert (pixels[27:] == 114).all()
-
-
-def test_letterbox_of_a_tall_greyscale_picture():
-    pixels, placement = letterbox(Image.new("L", (3, 6), 7), (12, 13))
-    assert placement == Placement(2.0, 2.0, 3, 0, 6, 12)
-    assert (pixels[:, 3:9] == 7).all()
-    assert (np.delete(pixels, range(3, 9), 1) == 114).all()
-
-
-def test_letterbox_keeps_thin_pictures_visible():
-    pixels, placement = letterbox(Image.new("RGB", (1000, 1), RED), (10, 10))
-    assert (placement.width, placement.height) == (10, 1)
-    assert (pixels == RED).all(2).sum() == 10
-    with pytest.raises(ValueError, match="^image must be of mode RGB or L, not RGBA$"):
-        letterbox(Image.new("RGBA", (4, 4)), (4, 4))
 
 
 def test_a_picture_becomes_red_green_blue_planes(tmp_path):
@@ -61,42 +35,6 @@ def test_greyscale_input_and_stretching(tmp_path):
     assert sorted(set(x.ravel().tolist())) == [50, 114]
     x = load_input(path, seed=None, shape=(1, 1, 8, 8), dtype=np.uint8, fit="stretch")
     assert (x == 50).all()
-
-
-def test_pictures_are_turned_upright(tmp_path):
-    image = Image.new("RGB", (4, 2), BLUE)
-    image.putpixel((0, 0), RED)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # The camera was held so that the top is on the right.
-    upright = read_picture(save(tmp_path, image, exif=exif))
-    assert upright.size == (2, 4)
-    assert upright.getpixel((1, 0)) == RED
-
-
-@pytest.mark.parametrize("mode, color, expected", (
-    ("L", 77, (77, 77, 77)),
-    ("1", 1, (255, 255, 255)),
-    ("LA", (0, 0), (255, 255, 255)),
-    ("RGBA", (255, 0, 0, 255), RED),
-    ("RGBA", (0, 0, 0, 0), (255, 255, 255)),
-    ("RGBA", (0, 0, 0, 128), (127, 127, 127)),
-    ("I;16", 65535, (255, 255, 255)),
-    ("I;16", 257 * 9, (9, 9, 9)),
-))
-def test_modes_look_as_in_a_viewer(tmp_path, mode, color, expected):
-    image = Image.new(mode, (4, 4), color)
-    assert read_picture(save(tmp_path, image)).getpixel((1, 1)) == expected
-
-
-def test_cmyk_and_palettes(tmp_path):
-    cmyk = save(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "cmyk.jpg", quality=95)
-    red, green, blue = read_picture(cmyk).getpixel((4, 4))
-    assert red > 240 and green < 15 and blue < 15
-    palette = Image.new("RGB", (4, 4), GREEN).quantize(4)
-    assert read_picture(save(tmp_path, palette)).getpixel((0, 0)) == GREEN
-    clear = save(tmp_path, palette, "clear.png", transparency=palette.getpixel((0, 0)))
-    assert read_picture(clear).getpixel((0, 0)) == (255, 255, 255)
-    assert read_picture(clear, greyscale=True).mode == "L"
 
 
 def test_scenes_depend_on_the_seed_alone():
