@@ -54,6 +54,13 @@ class TensorPlace:
         """As in the model."""
         return tuple(self.entry["shape"])
 
+    @property
+    def stop(self) -> int:
+        """Address behind its last byte."""
+        e = self.entry
+        bricks = e["bricks"] if e["layout"] == "bricks" else 1
+        return int(e["address"] + e["rows"] * e["pitch"] * max(1, bricks))
+
     def read(self, window: Bytes) -> npt.NDArray[Any]:
         """The tensor as the model has it, from the activations window."""
         lanes = self._lanes(window).view(np.int8)
@@ -77,6 +84,17 @@ class TensorPlace:
             lanes[lane:lane + count] = stored.reshape(e["chw"])[first:first + count]
         target = self._memory(window)
         target[...] = lanes.reshape(target.shape)
+
+    def addresses(self) -> npt.NDArray[np.int64]:
+        """Where the byte of each channel, row and column is: int64[chw]."""
+        e, r = self.entry, self.row_lanes
+        lane = np.concatenate([np.arange(lane, lane + count) for _, lane, count in e["lanes"]])
+        row, column = np.arange(e["rows"])[:, None], np.arange(e["columns"])
+        lane = lane[:, None, None]
+        if e["layout"] == "packed":
+            return np.asarray(e["address"] + row * e["pitch"] + column * e["chw"][0] + lane)
+        brick = (lane // r * e["rows"] + row) * e["columns"] + column
+        return np.asarray(e["address"] + brick * r + lane % r)
 
     def gather(self) -> npt.NDArray[np.int32]:
         """Where each element stands in channel-row-column order."""
@@ -180,7 +198,7 @@ def _check_place(tensor: TensorPlace, size: int) -> None:
                 or where.max(initial=0) >= int(np.prod(e["chw"])):
             raise SimError(f"tensor {tensor.name!r} must be a view of its {e['chw']} elements; "
                            f"build the model again.")
-    used = e["rows"] * e["pitch"] * max(1, e["bricks"] if e["layout"] == "bricks" else 1)
-    if not 0 <= e["address"] <= e["address"] + used <= size:
+    if not 0 <= e["address"] <= tensor.stop <= size:
         raise SimError(f"tensor {tensor.name!r} must be inside the {size} bytes of activations, "
-                       f"not at {e['address']} with {used} bytes; build the model again.")
+                       f"not at {e['address']} with {tensor.stop - e['address']} bytes; build the "
+                       f"model again.")

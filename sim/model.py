@@ -1,6 +1,7 @@
 """Instruction-set simulator: executes a program image, bit for bit as the hardware does."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ class Machine:
         The activations window: write inputs here, then run, then read outputs here.
     state : State
         All memories.
+    program : Program
+        The instructions, and what each touches.
     """
 
     def __init__(self, image: Image, *, check_races: bool = False) -> None:
@@ -42,7 +45,9 @@ class Machine:
         self.activations: Bytes = np.zeros(image.activation_bytes, np.uint8)
         self.state = State(image.config, np.frombuffer(image.constants, np.uint8),
                            self.activations)
-        self._program = Program(image.program, self.state)
+        self.program = Program(image.program, self.state)
+        self._advanced = 0
+        self._steps = self._order("program")
 
     def run(self, order: Literal["program"] | int = "program",
             progress: Callable[[int], None] | None = None) -> None:
@@ -71,9 +76,21 @@ class Machine:
         if order != "program":
             self.state.scramble(np.random.default_rng(order))
         for instruction in self._order(order):
-            self._program.run(instruction)
+            self.program.run(instruction)
             if progress is not None:
                 progress(instruction.index)
+
+    def advance(self, stop: int) -> None:
+        """Execute in program order, from where the last call ended, until `stop` is next.
+
+        Raises
+        ------
+        MachineFault
+            As :meth:`run`.
+        """
+        for instruction in islice(self._steps, max(0, stop - self._advanced)):
+            self.program.run(instruction)
+            self._advanced += 1
 
     def races(self) -> list[Race]:
         """Return the first races of the program, at most ten, without executing anything.
@@ -83,10 +100,10 @@ class Machine:
         MachineFault
             For what is wrong with the program itself: anything but the values it finds in memory.
         """
-        return find_races(self._program, self._order("program"), self.state)
+        return find_races(self.program, self._order("program"), self.state)
 
     def _order(self, order: Literal["program"] | int) -> Iterator[Instruction]:
-        instructions = self._program.instructions
+        instructions = self.program.instructions
         if order == "program":
             return in_program_order(instructions)
         return shuffled(instructions, queue_depth=self.image.config.queue_depth, seed=order)

@@ -40,6 +40,10 @@ def manifest(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
     - ``offset``: what was subtracted from each code to store it (128 for uint8);
     - ``gather``, for bookkeeping aliases: base64 of zlib of int32[size], where each element
       stands in channel-row-column order; absent if in place.
+
+    ``instructions`` of a layer is ``[first, stop]``, from behind the last store of the layer
+    before to behind its own last store: the layers' ranges follow one another, and have all
+    instructions but END. Loads that were hoisted are in the range of an earlier layer.
     """
     graph = lowered.graph
     last_store = {i.kernel: n for n, i in enumerate(program) if i.opcode == Opcode.STORE}
@@ -50,6 +54,7 @@ def manifest(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
         first, last = view.brick, view.brick + view.layout.bricks
         return max((at for buffer, a, b, at in written
                     if buffer is view.buffer and a < last and first < b), default=-1)
+    stops = [last_store[k.name] + 1 for k in lowered.kernels]
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": graph.name,
@@ -71,7 +76,8 @@ def manifest(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
                     if not name.startswith("%") and t.data is None],
         "folded": list(graph.folded),
         "layers": [{"name": k.name, "kind": k.kind, "fused": list(k.fused),
-                    "tensors": [s.tensor for s in k.sinks]} for k in lowered.kernels],
+                    "tensors": [s.tensor for s in k.sinks], "instructions": [first, stop]}
+                   for k, first, stop in zip(lowered.kernels, [0, *stops], stops)],
     }
 
 

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.progress import Progress
 
 from sim.errors import SimError
 
-__all__ = ["make_console", "positive", "progress_bar", "seeds", "write_whole"]
+__all__ = ["at_least_one", "make_console", "positive", "progress_bar", "seeds", "write_whole"]
 
 
 def make_console() -> Console:
@@ -33,13 +32,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; text as UTF-8."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(text)
-        os.replace(file.name, path)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise SimError(f"file {str(path)!r} must be writable; {error.strerror}.") from error
 
 
@@ -60,3 +60,10 @@ def positive(text: str) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")

@@ -2,18 +2,18 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from sim.build import BuildFolder, read_build
-from sim.commands.shared import make_console, positive, progress_bar, seeds, write_whole
+from sim.commands.shared import at_least_one, positive, progress_bar, seeds, write_whole
+from sim.commands.verify_tables import print_verification
 from sim.errors import SimError
 from sim.golden import Golden
 from sim.inputs import load_input
-from sim.verify import RtlResult, TensorResult, Verification, verify
+from sim.slices.cut import read_layers
+from sim.verify import Selection, verify
 
 __all__ = ["add_parser", "run"]
 
@@ -37,10 +37,16 @@ def add_parser(commands: Any) -> None:
     v.add_argument("--engine", choices=("iss", "rtl"), default="iss",
                    help="what is compared: the instruction-set simulator, or the generated Verilog "
                         "(default: iss)")
+    v.add_argument("--layers", metavar="LAYER|FIRST..LAST",
+                   help="rtl: run these layers, each by itself, instead of the whole frame; "
+                        "numbers as in report.json, from 1, or the name of a node")
+    v.add_argument("--jobs", type=at_least_one, default=1, metavar="N",
+                   help="rtl: simulate N layers at a time; all layers if --layers is not given")
+    v.add_argument("--waves", metavar="LAYER[/TILE]",
+                   help="rtl: run this layer, or a tile of it, and write its waveforms to "
+                        "BUILD/waves/LAYER-TILE.fst")
     v.add_argument("--stall-seed", type=int, metavar="SEED",
                    help="rtl: the memory pauses at random")
-    v.add_argument("--trace", type=Path, metavar="FILE",
-                   help="rtl: write waveforms (VCD, some hundred MB per million cycles)")
     v.add_argument("--dram-bytes-per-cycle", type=positive, metavar="B",
                    help="memory bandwidth for predicted cycles and rtl (default: bus width)")
     v.add_argument("--dram-latency", type=int, default=20, metavar="L",
@@ -51,6 +57,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     build = read_build(args.build)
+    selection = _selection(args, build)
     feeds = {}
     for n, item in enumerate(Golden(build.model).inputs):
         if any(size is None for size in item.shape):
@@ -63,76 +70,72 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar() as progress:
         result = verify(build, feeds, shuffles=args.shuffle, races=args.races,
                         bytes_per_cycle=args.dram_bytes_per_cycle, latency=args.dram_latency,
-                        engine=args.engine, stall_seed=args.stall_seed, trace=args.trace,
+                        engine=args.engine, selection=selection, stall_seed=args.stall_seed,
                         progress=progress)
     if args.json:
         write_whole(args.json, json.dumps(result.to_json(), indent=1) + "\n")
-    _print(result, build, quiet=args.quiet)
+    print_verification(result, build, quiet=args.quiet,
+                       waves=lambda tile: _waves_command(args, tile))
     return 0 if result.passed else 1
 
 
-def _print(result: Verification, build: BuildFolder, *, quiet: bool) -> None:
-    console = make_console()
-    table = Table(title=f"{build.manifest['name']} on {build.manifest['target']} "
-                        f"({build.image.config.rows}x{build.image.config.columns}), "
-                        f"{'RTL' if result.rtl else 'simulator'} against ONNX Runtime",
-                  title_justify="left")
-    for heading, justify in (("tensor", "left"), ("shape", "left"), ("elements", "right"),
-                             ("mismatches", "right"), ("max |diff|", "right"), ("note", "left")):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for t in result.tensors:
-        if quiet and not t.mismatches and not t.host_differs:
-            continue
-        table.add_row(t.name, "x".join(map(str, t.shape)), str(t.elements),
-                      "-" if t.mismatches is None else str(t.mismatches),
-                      "-" if t.mismatches is None else f"{t.max_abs_diff:g}", _note(t))
-    console.print(table)
-    console.print(f"{result.compared} tensors, {result.compared_elements} elements compared; "
-                  f"{result.instructions} instructions; {result.cycles_predicted} cycles "
-                  f"predicted")
-    console.print("CPU seconds: " + ", ".join(f"{k.replace('_', ' ')} {v:.2f}"
-                                              for k, v in result.seconds.items()))
-    if result.rtl:
-        _print_rtl(console, result.rtl)
-    if result.shuffles:
-        bad = {seed: n for seed, n in result.shuffles.items() if n}
-        console.print(f"{len(result.shuffles)} random interleavings: " + (
-            f"[red]bytes of memory that differ, by seed: {bad}[/]" if bad
-            else "same memory contents"))
-    if result.races is not None:
-        console.print(f"races: {result.races}")
-    if any(t.host_differs for t in result.tensors):
-        console.print("[yellow]this host's ONNX Runtime leaves the exact integers (see the notes); "
-                      "run `python -m sim doctor`[/]")
-    colour = "red" if result.total_mismatches else "green"
-    console.print(f"[{colour}]total mismatches: {result.total_mismatches}[/]")
+def _selection(args: argparse.Namespace, build: BuildFolder) -> Selection | None:
+    """What is to run by itself; None is the whole frame."""
+    by_layer = [name for name, given in (
+        ("--layers", args.layers is not None), ("--jobs", args.jobs > 1),
+        ("--waves", args.waves is not None)) if given]
+    for name in [*by_layer, *(["--stall-seed"] if args.stall_seed is not None else [])]:
+        if args.engine != "rtl":
+            raise SimError(f"{name} must be used with --engine rtl, not with --engine "
+                           f"{args.engine}.")
+    if by_layer and (args.shuffle or args.races):
+        raise SimError(f"{by_layer[0]} must be used without --shuffle and --races, which are about "
+                       f"the order of the whole program; run them with --engine iss.")
+    if args.waves is not None:
+        if len(by_layer) > 1:
+            raise SimError(f"--waves must be used without --layers and --jobs, not with "
+                           f"{by_layer[0]}: it runs the layer that it names.")
+        (number, *_), tile = _layers(build, args.waves, tiled=True)
+        name = f"{number}.fst" if tile is None else f"{number}-{tile}.fst"
+        return Selection(layers=[number], tile=tile, waves=build.path / "waves" / name)
+    if not by_layer:
+        return None
+    numbers, _ = _layers(build, args.layers or f"1..{len(build.manifest['layers'])}")
+    return Selection(layers=numbers, jobs=args.jobs)
 
 
-def _print_rtl(console: Console, rtl: RtlResult) -> None:
-    utilization = "" if rtl.utilization is None else f", {rtl.utilization:.1%} of the array used"
-    console.print(f"{rtl.cycles} cycles measured (prediction {rtl.error:+.1%}){utilization}; "
-                  f"{rtl.read_bytes} bytes read, {rtl.written_bytes} written; "
-                  f"{rtl.cycles_per_second / 1e3:.0f} kcycles/s")
-    table = Table(title="cycles by queue", title_justify="left")
-    for heading in ("queue", "busy", "waited for tokens", "stalled"):
-        table.add_column(heading, justify="left" if heading == "queue" else "right")
-    for name, spent in rtl.queues.items():
-        table.add_row(name, *(str(spent[kind]) for kind in ("busy", "wait", "stall")))
-    console.print(table)
-    if rtl.memory_differs:
-        console.print(f"[red]bytes of memory in which RTL and simulator differ: "
-                      f"{rtl.memory_differs}[/]")
-    for violation in rtl.violations:
-        console.print(f"[red]{violation}[/]")
+def _layers(build: BuildFolder, text: str, *, tiled: bool = False) -> tuple[list[int], int | None]:
+    """Numbers of the layers, and the tile behind a slash if `tiled`. Names may have slashes."""
+    layers = read_layers(build)
+    named = [layer.number for layer in layers if text == layer.name] \
+        or [layer.number for layer in layers if text in layer.fused]
+    if len(named) > 1 and tiled:
+        raise SimError(f"--waves must name one layer, and {text!r} is part of layers {named}; say "
+                       f"which by its number.")
+    if named:
+        return named, None
+    first, dots, last = text.partition("..")
+    if dots and not tiled and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
+        return list(range(int(first), int(last) + 1)), None
+    if text.isdecimal():
+        return [int(text)], None
+    layer, slash, tile = text.rpartition("/")
+    if tiled and slash and tile.isdecimal():
+        return _layers(build, layer)[0], int(tile)
+    rule = "--waves must be LAYER or LAYER/TILE" if tiled \
+        else "--layers must be LAYER or FIRST..LAST"
+    raise SimError(f"{rule}, with numbers from 1 or a "
+                   f"node's name, not {text!r}; this build's layers are "
+                   + ", ".join(f"{layer.number} {layer.name}" for layer in layers) + ".")
 
 
-def _note(t: TensorResult) -> str:
-    notes = {"memory": "", "host": "dequantized by the host", "input": "fed to both",
-             "table": "inside a table", "fused": "not kept (--keep-tensors)",
-             "reused": "memory reused (--keep-tensors)"}[t.where]
-    if t.first:
-        at, expected, found = t.first
-        notes += f" first at {list(at)}: expected {expected:g}, got {found:g}"
-    if t.host_differs:
-        notes += f" [yellow]ONNX Runtime differs from exact integers in {t.host_differs}[/]"
-    return notes.strip()
+def _waves_command(args: argparse.Namespace, tile: str) -> str:
+    """The command that writes the waveforms of `tile`, with the same input and memory."""
+    command = ["python", "-m", "sim", "verify", str(args.build), "--engine", "rtl",
+               "--waves", tile]
+    for name in ("input", "seed", "fit", "stall_seed", "dram_bytes_per_cycle", "dram_latency"):
+        value = getattr(args, name)
+        if value is not None and value != {"fit": "letterbox", "dram_latency": 20}.get(name):
+            command += [f"--{name.replace('_', '-')}",
+                        f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(command)

@@ -1,21 +1,23 @@
 """The driver's part of a simulation, run by cocotb inside the simulator.
 
-A job is a JSON file, named by +job=FILE. Python sets the registers, starts the program, waits and
+A job is a JSON file, named by +job=FILE. Python sets the registers, starts a program, waits and
 reads the registers again: everything that happens in each cycle is compiled (tb.sv, memory.cpp).
 """
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
+from cocotb.utils import get_sim_time
 
 from hw.spec.regs import REGISTERS
 
-__all__ = ["run_program"]
+__all__ = ["run_programs"]
 
 _PERIOD_NS = 2
 #: Cycles between two looks at the clock on the wall.
@@ -60,10 +62,13 @@ class Registers:
 
 
 @cocotb.test()
-async def run_program(dut: Any) -> None:
-    """Run the job, and write all registers to its result file."""
+async def run_programs(dut: Any) -> None:
+    """Run the job's programs one after another, and write all registers to its result file.
+
+    A run that ends with a fault is the last one.
+    """
     job = json.loads(Path(str(cocotb.plusargs["job"])).read_text())
-    dut.rst.value = 1
+    dut.rst.value, dut.run.value = 1, 0
     registers = Registers(dut)
     Clock(dut.clk, _PERIOD_NS, unit="ns", impl="gpi").start()
     for _ in range(4):
@@ -76,27 +81,42 @@ async def run_program(dut: Any) -> None:
         await registers.write("CONFIG", index)
         config.append(await registers.read("CONFIG_WORD"))
     assert config == job["config"], f"the core must be built for {job['config']}, not {config}"
-    for name, value in job["registers"].items():
-        await registers.write(name, value)
     await registers.write("INTERRUPT_ENABLE", 3)
-    await registers.write("CONTROL", 1)
-
-    start, cycles, stop_after = time.perf_counter(), 0, job["stop_after"]
+    begin = time.perf_counter()
+    results = []
     with open(job["progress"], "w") as progress:
-        while not dut.irq.value:
-            step = _REPORT_CYCLES
-            if stop_after is not None and cycles <= stop_after:
-                step = max(1, min(step, stop_after - cycles))
-            if cycles == stop_after:
-                await registers.write("CONTROL", 2)
-            await First(RisingEdge(dut.irq), Timer(step * _PERIOD_NS, unit="ns"))
-            cycles += step
-            progress.write(f"{cycles} {time.perf_counter() - start}\n")
+        def report() -> None:
+            cycles = get_sim_time("ns") / _PERIOD_NS
+            progress.write(f"{cycles:.0f} {time.perf_counter() - begin}\n")
             progress.flush()
+        for number, windows in enumerate(job["runs"]):
+            dut.run.value = number
+            for name, value in windows.items():
+                await registers.write(name, value)
+            start = time.perf_counter()
+            await _run(dut, registers, job["stop_after"], report)
+            found = {name: await registers.read(name) for name in REGISTERS}
+            results.append({"registers": found, "seconds": time.perf_counter() - start})
+            if found["FAULT"] or found["STATUS"] & 1:
+                break
+    Path(job["result"]).write_text(json.dumps(results))
+
+
+async def _run(dut: Any, registers: Registers, stop_after: int | None,
+               report: Callable[[], None]) -> None:
+    """Start the core, and wait until it has stopped."""
+    await registers.write("CONTROL", 1)
+    cycles = 0
+    while not dut.irq.value:
+        step = _REPORT_CYCLES
+        if stop_after is not None and cycles <= stop_after:
+            step = max(1, min(step, stop_after - cycles))
+        if cycles == stop_after:
+            await registers.write("CONTROL", 2)
+        await First(RisingEdge(dut.irq), Timer(step * _PERIOD_NS, unit="ns"))
+        cycles += step
+        report()
     for _ in range(_STOP_CYCLES // 100):
         if not await registers.read("STATUS") & 1:
             break
         await Timer(100 * _PERIOD_NS, unit="ns")
-    seconds = time.perf_counter() - start
-    found = {name: await registers.read(name) for name in REGISTERS}
-    Path(job["result"]).write_text(json.dumps({"registers": found, "seconds": seconds}))

@@ -1,16 +1,20 @@
 // Memory behind the core's AXI4 master: a file that is mapped into this process, with a model of
-// bandwidth and latency, random stalls, errors on demand, and checks of the protocol.
+// bandwidth and latency, random stalls, errors on demand, and a check that the core touches nothing
+// but its windows; the rules of the protocol are axi_checker.sv's business.
 // Called from tb.sv at every rising edge of the clock. Ref: Arm IHI 0022, chapters A2 and A3.
+//
+// A simulation is a sequence of runs of the core, numbered from 0; each has windows of its own.
 //
 // Settings are lines of a text file:
 //   file PATH BYTES ADDRESS      what the memory contains, and where it begins
-//   log PATH                     violations, one a line, and at the end what was transferred
+//   log PATH                     violations, one a line, and at the end what each run transferred
 //   bus BYTES
 //   bandwidth BYTES              per cycle, reads and writes together
 //   latency CYCLES               from a request to its first data, from the last data to its answer
 //   seed NUMBER                  0: no random stalls
-//   window read|write ADDRESS BYTES
+//   window RUN read|write ADDRESS BYTES
 //   error read|write ADDRESS     beats with this byte are answered with SLVERR
+//   trace RUN                    which run the waveforms show
 
 #include <algorithm>
 #include <cstdint>
@@ -36,35 +40,30 @@ struct Range {
     uint64_t address, bytes;
 };
 
+struct Run {
+    std::vector<Range> windows;
+    uint64_t read_beats = 0, write_beats = 0;
+};
+
 struct Burst {
     uint64_t address;
     unsigned beats, done;
     uint64_t ready_at;
 };
 
-struct Request {
-    bool valid;
-    uint64_t address;
-    unsigned len, size, burst;
-    bool operator==(const Request &o) const {
-        return address == o.address && len == o.len && size == o.size && burst == o.burst;
-    }
-};
-
 struct Memory {
     uint8_t *bytes = nullptr;
     uint64_t base = 0, size = 0, bus = 4, latency = 0, random = 0;
     double bandwidth = 4, credit = 0;
-    std::vector<Range> windows, errors;
+    std::vector<Run> runs;
+    std::vector<Range> errors;
+    unsigned run = 0, traced = 0;
     FILE *log = nullptr;
 
-    uint64_t cycle = 0, read_beats = 0, write_beats = 0, violations = 0;
+    uint64_t cycle = 0, violations = 0;
     std::deque<Burst> reads, writes;
     std::deque<std::pair<uint64_t, unsigned>> responses;  // when, and which
     bool write_failed = false, served_write = false;
-    Request last_ar{}, last_aw{};
-    bool last_w = false, last_w_last = false;
-    uint8_t last_data[16] = {}, last_strobes[16] = {};
 
     // What the core sees until the next edge.
     bool arready = false, awready = false, wready = false, rvalid = false, bvalid = false;
@@ -78,9 +77,8 @@ struct Memory {
     bool stall(unsigned of_256);
     bool inside(bool write, uint64_t address, uint64_t bytes) const;
     bool injected(bool write, uint64_t address) const;
-    void check(bool write, const Request &now, Request &before, bool accepted);
     void read_beat();
-    void write_beat(const uint8_t *data, const uint8_t *strobes, bool last);
+    void write_beat(const uint8_t *data, const uint8_t *strobes);
 };
 
 Memory memory;
@@ -89,6 +87,7 @@ void Memory::open(const char *path) {
     FILE *settings = fopen(path, "r");
     if (!settings) { perror(path); exit(1); }
     char word[32], text[4096];
+    unsigned number;
     while (fscanf(settings, "%31s", word) == 1) {
         const std::string key = word;
         Range range{};
@@ -111,13 +110,17 @@ void Memory::open(const char *path) {
         } else if (key == "seed") {
             fields = fscanf(settings, "%lu", &random) == 1;
         } else if (key == "window") {
-            fields = fscanf(settings, "%31s %lu %lu", word, &range.address, &range.bytes) == 3;
+            fields = fscanf(settings, "%u %31s %lu %lu", &number, word, &range.address,
+                            &range.bytes) == 4;
             range.write = std::string(word) == "write";
-            windows.push_back(range);
+            if (fields && number >= runs.size()) runs.resize(number + 1);
+            if (fields) runs[number].windows.push_back(range);
         } else if (key == "error") {
             fields = fscanf(settings, "%31s %lu", word, &range.address) == 2;
             range.write = std::string(word) == "write";
             errors.push_back(range);
+        } else if (key == "trace") {
+            fields = fscanf(settings, "%u", &traced) == 1;
         }
         if (!fields) {
             fprintf(stderr, "%s: line %s must be as memory.cpp describes\n", path, key.c_str());
@@ -125,19 +128,22 @@ void Memory::open(const char *path) {
         }
     }
     fclose(settings);
-    if (!bytes || !log) { fprintf(stderr, "%s: must name file and log\n", path); exit(1); }
+    if (!bytes || !log || runs.empty()) {
+        fprintf(stderr, "%s: must name file, log and windows\n", path);
+        exit(1);
+    }
 }
 
 void Memory::close() {
-    fprintf(log, "read_beats %lu\nwrite_beats %lu\nviolations %lu\n", read_beats, write_beats,
-            violations);
+    for (const Run &r : runs) fprintf(log, "beats %lu %lu\n", r.read_beats, r.write_beats);
     fclose(log);
     munmap(bytes, size);
 }
 
 void Memory::violation(const char *what, uint64_t address) {
     if (violations++ < most_violations)
-        fprintf(log, "violation cycle %lu address %#lx: %s\n", cycle, address, what), fflush(log);
+        fprintf(log, "violation %u cycle %lu address %#lx: %s\n", run, cycle, address, what),
+            fflush(log);
 }
 
 bool Memory::stall(unsigned of_256) {
@@ -147,7 +153,7 @@ bool Memory::stall(unsigned of_256) {
 }
 
 bool Memory::inside(bool write, uint64_t address, uint64_t count) const {
-    for (const Range &w : windows)
+    for (const Range &w : runs[run].windows)
         // A read may fetch whole words of the bus around the first and last byte of a window.
         if (!write && address / bus >= w.address / bus
                 && address + count <= (w.address + w.bytes + bus - 1) / bus * bus)
@@ -164,23 +170,6 @@ bool Memory::injected(bool write, uint64_t address) const {
     return false;
 }
 
-void Memory::check(bool write, const Request &now, Request &before, bool accepted) {
-    // A request that was not accepted must stay.
-    if (before.valid && !(now.valid && now == before))
-        violation("a request must stay until it is accepted", before.address);
-    before = now;
-    before.valid = now.valid && !accepted;
-    if (!accepted) return;
-    const uint64_t count = (now.len + 1) * bus;
-    if (now.burst != 1) violation("a burst must be INCR", now.address);
-    if (1u << now.size != bus) violation("a beat must be as wide as the bus", now.address);
-    if (now.address % bus) violation("a burst must begin at a whole word", now.address);
-    if (now.address / 4096 != (now.address + count - 1) / 4096)
-        violation("a burst must not cross 4096 bytes", now.address);
-    if (!write && !inside(false, now.address, count))
-        violation("a read must be inside a window", now.address);
-}
-
 void Memory::read_beat() {
     Burst &burst = reads.front();
     const uint64_t address = (burst.address + burst.done * bus) / bus * bus;
@@ -191,11 +180,11 @@ void Memory::read_beat() {
     rlast = ++burst.done == burst.beats;
     rvalid = true;
     credit -= bus;
-    read_beats++;
+    runs[run].read_beats++;
     if (rlast) reads.pop_front();
 }
 
-void Memory::write_beat(const uint8_t *data, const uint8_t *strobes, bool last) {
+void Memory::write_beat(const uint8_t *data, const uint8_t *strobes) {
     Burst &burst = writes.front();
     const uint64_t address = (burst.address + burst.done * bus) / bus * bus;
     for (unsigned i = 0; i < bus; i++) {
@@ -208,11 +197,9 @@ void Memory::write_beat(const uint8_t *data, const uint8_t *strobes, bool last) 
         }
     }
     write_failed |= injected(true, address);
-    if (last != (++burst.done == burst.beats))
-        violation("WLAST must come with the last beat, and only there", address);
     credit -= bus;
-    write_beats++;
-    if (burst.done == burst.beats) {
+    runs[run].write_beats++;
+    if (++burst.done == burst.beats) {
         const uint64_t extra = stall(64) ? random >> 30 & 31 : 0;
         responses.emplace_back(cycle + latency + extra, write_failed ? 2 : 0);
         writes.pop_front();
@@ -226,38 +213,33 @@ extern "C" void axi_memory_open(const char *path) { memory.open(path); }
 
 extern "C" void axi_memory_close() { memory.close(); }
 
+// Whether the run is the one that waveforms are wanted of; see trace.h.
+extern "C" bool axi_memory_traced() { return memory.run == memory.traced; }
+
 extern "C" void axi_memory_edge(
-    svBit reset,
-    svBit arvalid, unsigned araddr, unsigned arlen, unsigned arsize, unsigned arburst, svBit rready,
-    svBit awvalid, unsigned awaddr, unsigned awlen, unsigned awsize, unsigned awburst,
-    svBit wvalid, const svBitVecVal *wdata, const svBitVecVal *wstrb, svBit wlast, svBit bready,
+    svBit reset, unsigned run,
+    svBit arvalid, unsigned araddr, unsigned arlen, unsigned, unsigned, svBit rready,
+    svBit awvalid, unsigned awaddr, unsigned awlen, unsigned, unsigned,
+    svBit wvalid, const svBitVecVal *wdata, const svBitVecVal *wstrb, svBit, svBit bready,
     svBit *arready, svBit *rvalid, svBitVecVal *rdata, unsigned *rresp, svBit *rlast,
     svBit *awready, svBit *wready, svBit *bvalid, unsigned *bresp) {
     Memory &m = memory;
     m.cycle++;
+    if (run >= m.runs.size()) { fprintf(stderr, "run %u has no windows\n", run); exit(1); }
+    m.run = run;
     if (reset) {
         m.arready = m.awready = m.wready = m.rvalid = m.bvalid = false;
         m.reads.clear(), m.writes.clear(), m.responses.clear();
-        m.last_ar.valid = m.last_aw.valid = m.last_w = false;
     } else {
         // What was transferred at this edge.
         const bool ar = m.arready && arvalid, aw = m.awready && awvalid;
-        m.check(false, {bool(arvalid), araddr, arlen, arsize, arburst}, m.last_ar, ar);
-        m.check(true, {bool(awvalid), awaddr, awlen, awsize, awburst}, m.last_aw, aw);
         if (m.rvalid && rready) m.rvalid = false;
         if (m.bvalid && bready) m.bvalid = false;
-        const bool w = m.wready && wvalid;
-        if (m.last_w && !(wvalid && m.last_w_last == bool(wlast)
-                          && !memcmp(m.last_data, wdata, m.bus)
-                          && !memcmp(m.last_strobes, wstrb, (m.bus + 7) / 8)))
-            m.violation("write data must stay until they are accepted", 0);
-        m.last_w = wvalid && !w;
-        m.last_w_last = wlast;
-        memcpy(m.last_data, wdata, m.bus);
-        memcpy(m.last_strobes, wstrb, (m.bus + 7) / 8);
-        if (w) m.write_beat(reinterpret_cast<const uint8_t *>(wdata),
-                            reinterpret_cast<const uint8_t *>(wstrb), wlast);
+        if (m.wready && wvalid) m.write_beat(reinterpret_cast<const uint8_t *>(wdata),
+                                             reinterpret_cast<const uint8_t *>(wstrb));
         if (ar) {
+            if (!m.inside(false, araddr, (arlen + 1) * m.bus))
+                m.violation("a read must be inside a window", araddr);
             const uint64_t extra = m.stall(64) ? m.random >> 30 & 31 : 0;
             m.reads.push_back({araddr, arlen + 1, 0, m.cycle + m.latency + extra});
         }

@@ -1,65 +1,41 @@
-"""Run a program image on the core's RTL: Verilator, cocotb, and a modelled memory."""
+"""Run programs on the core's RTL: Verilator, cocotb, and a modelled memory."""
 
 import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from cocotb_tools.runner import get_runner
 
+from hw.spec.config import ArrayConfig
 from hw.spec.image import Image
 from hw.spec.isa import Queue
 from hw.spec.regs import Fault
 from hw.spec.timing import QueueCycles
 from sim.errors import SimError
-from sim.tb.toolchain import CACHE, build_simulation, cached_verilog
+from sim.tb.memory import WINDOWS, BusError, Bytes, Memory
+from sim.tb.toolchain import CACHE, Simulation, build_simulation, cached_verilog
 
-__all__ = ["BusError", "RtlRun", "run_rtl"]
+__all__ = ["BusError", "CoreRun", "RtlRun", "build_core", "run_core", "run_rtl"]
 
-Bytes = npt.NDArray[np.uint8]
+Progress = Callable[[int, float], None]
 
-#: The windows begin somewhere inside a page, and have nothing around them.
-_FIRST_ADDRESS = 0x8000_0000
-_OFFSETS = {"PROGRAM": 0x30, "CONSTANTS": 0xFD0, "ACTIVATIONS": 0x410}
-_GAP = 4096
 #: Cycles without progress after which a run is a failure; more than any stall of the memory.
 _WATCHDOG = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class BusError:
-    """An answer that the memory is to give.
+class CoreRun:
+    """One run of the core, from start to END or to a fault.
 
     Parameters
     ----------
-    write
-        To a write, or else to a read.
-    window
-        "PROGRAM", "CONSTANTS" or "ACTIVATIONS".
-    offset
-        Which byte of it: every beat with that byte fails.
-    """
-
-    write: bool
-    window: str
-    offset: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class RtlRun:
-    """What a run left behind.
-
-    Parameters
-    ----------
-    activations
-        The activations window at the end.
     cycles, instructions, queues
         The core's own counters.
     fault, instruction, address
@@ -68,11 +44,10 @@ class RtlRun:
         What the memory moved.
     violations
         What the memory found wrong with the core's accesses; empty if all was well.
-    build_seconds, seconds
-        On the wall: to generate and build the simulation, and to run it.
+    seconds
+        On the wall.
     """
 
-    activations: Bytes
     cycles: int
     instructions: int
     queues: dict[Queue, QueueCycles]
@@ -82,15 +57,27 @@ class RtlRun:
     read_bytes: int
     written_bytes: int
     violations: tuple[str, ...]
-    build_seconds: float
     seconds: float
 
 
-def run_rtl(image: Image, activations: Bytes, *, bytes_per_cycle: float | None = None,
-            latency: int = 20, stall_seed: int | None = None, trace: Path | None = None,
-            stop_after: int | None = None, errors: Sequence[BusError] = (),
-            watchdog: int = _WATCHDOG, cache: Path = CACHE,
-            progress: Callable[[int, float], None] | None = None) -> RtlRun:
+@dataclass(frozen=True, kw_only=True)
+class RtlRun(CoreRun):
+    """What the run of a whole program left behind.
+
+    Parameters
+    ----------
+    activations
+        The activations window at the end.
+    build_seconds
+        On the wall, to generate and build the simulation.
+    """
+
+    activations: Bytes
+    build_seconds: float
+
+
+def run_rtl(image: Image, activations: Bytes, *, watchdog: int = _WATCHDOG,
+            trace: Path | None = None, cache: Path = CACHE, **options: Any) -> RtlRun:
     """Run a program from start to END, or to its first fault.
 
     Parameters
@@ -99,24 +86,10 @@ def run_rtl(image: Image, activations: Bytes, *, bytes_per_cycle: float | None =
         What to run; its configuration is the core's.
     activations
         The activations window at the start; not changed.
-    bytes_per_cycle
-        Memory bandwidth, reads and writes together; the bus width if not given.
-    latency
-        Cycles from a request to its first data.
-    stall_seed
-        Makes the memory pause at random on every channel.
-    trace
-        Write waveforms of the whole run there (VCD; some hundred MB per million cycles).
-    stop_after
-        Abort after as many cycles; the fault is then ABORTED.
-    errors
-        Accesses that the memory answers with an error.
-    watchdog
-        Value of the WATCHDOG register.
+    watchdog, trace, options
+        As for :func:`run_core`.
     cache
         Folder of finished simulations.
-    progress
-        Called now and then with the cycles so far and cycles per second.
 
     Raises
     ------
@@ -126,78 +99,98 @@ def run_rtl(image: Image, activations: Bytes, *, bytes_per_cycle: float | None =
     if len(activations) != image.activation_bytes or activations.dtype != np.uint8:
         raise ValueError(f"activations must be uint8[{image.activation_bytes}], not "
                          f"{activations.dtype}{list(activations.shape)}")
+    simulation = build_core(image.config, trace=trace is not None, cache=cache)
+    parts = dict(zip(WINDOWS, (image.program, image.constants, activations.tobytes())))
+    (run,), after = run_core(simulation, image.config, parts, [dict(zip(WINDOWS, WINDOWS))],
+                             watchdog=watchdog, trace=trace, **options)
+    return RtlRun(**vars(run), activations=after["ACTIVATIONS"], build_seconds=simulation.seconds)
+
+
+def build_core(config: ArrayConfig, *, trace: bool = False, cache: Path = CACHE) -> Simulation:
+    """Generate and build the simulation of a core, or find it in the cache."""
     start = time.perf_counter()
-    simulation = build_simulation(cached_verilog(image.config, cache=cache),
-                                  bus_bytes=image.config.bus_bytes,
-                                  trace=trace is not None, cache=cache)
-    build_seconds = time.perf_counter() - start
+    found = build_simulation(cached_verilog(config, cache=cache), bus_bytes=config.bus_bytes,
+                             trace=trace, cache=cache)
+    return Simulation(found.folder, time.perf_counter() - start)
+
+
+def run_core(simulation: Simulation, config: ArrayConfig, parts: Mapping[str, bytes],
+             runs: Sequence[Mapping[str, str]], *, bytes_per_cycle: float | None = None,
+             latency: int = 20, stall_seed: int | None = None, trace: Path | None = None,
+             traced_run: int = 0, stop_after: int | None = None, errors: Sequence[BusError] = (),
+             watchdog: int = _WATCHDOG, progress: Progress | None = None
+             ) -> tuple[list[CoreRun], dict[str, Bytes]]:
+    """Start the core once or several times; its on-chip memories keep their contents.
+
+    Parameters
+    ----------
+    simulation
+        Made by :func:`build_core` for `config`.
+    parts
+        Contents of the memory, by names of your choice.
+    runs
+        For each run, which part is which of the :data:`~sim.tb.memory.WINDOWS`.
+    bytes_per_cycle
+        Memory bandwidth, reads and writes together; the bus width if not given.
+    latency
+        Cycles from a request to its first data.
+    stall_seed
+        Makes the memory pause at random on every channel.
+    trace, traced_run
+        Write waveforms of that run there (FST). The simulation must have been built for it.
+    stop_after
+        Abort each run after as many cycles; the fault is then ABORTED.
+    errors
+        Accesses that the memory answers with an error.
+    watchdog
+        Value of the WATCHDOG register.
+    progress
+        Called now and then with the cycles so far and cycles per second.
+
+    Returns
+    -------
+    The runs, fewer than asked for if one ended with a fault, and the parts afterwards.
+
+    Raises
+    ------
+    SimError
+        The simulation ended without a result.
+    """
     with tempfile.TemporaryDirectory(prefix="macrame-") as name:
         folder = Path(name)
-        parts = {"PROGRAM": image.program, "CONSTANTS": image.constants,
-                 "ACTIVATIONS": activations.tobytes()}
-        bases, size = _place(parts)
-        memory = folder / "memory.bin"
-        with memory.open("wb") as file:
-            file.truncate(size)
-            for window, content in parts.items():
-                file.seek(bases[window] - _FIRST_ADDRESS)
-                file.write(content)
-        _write_settings(folder, image, bases, parts, size, errors,
-                        bytes_per_cycle or image.config.bus_bytes, latency, stall_seed)
-        registers = {f"{window}_{what}": value for window, content in parts.items()
-                     for what, value in (("BASE", bases[window]), ("BYTES", len(content)))}
-        job = {"config": [word & 0xffffffff for word in image.config.words()],
-               "registers": {**registers, "WATCHDOG": watchdog}, "stop_after": stop_after,
+        memory = Memory(folder, parts)
+        settings = memory.write_settings(
+            runs, bus_bytes=config.bus_bytes, latency=latency, stall_seed=stall_seed,
+            bytes_per_cycle=bytes_per_cycle or config.bus_bytes, errors=errors, traced=traced_run)
+        job = {"config": [word & 0xffffffff for word in config.words()],
+               "runs": [memory.registers(windows) | {"WATCHDOG": watchdog} for windows in runs],
+               "stop_after": stop_after,
                "progress": str(folder / "progress"), "result": str(folder / "result.json")}
         (folder / "job.json").write_text(json.dumps(job))
         with _follow(folder / "progress", progress):
-            _simulate(simulation.folder, folder, trace)
-        result = json.loads((folder / "result.json").read_text())
-        found = np.fromfile(memory, np.uint8)[bases["ACTIVATIONS"] - _FIRST_ADDRESS:]
-        log = (folder / "memory.log").read_text().splitlines()
-    if result["registers"]["STATUS"] & 1:
+            _simulate(simulation.folder, folder, settings, trace)
+        results = json.loads((folder / "result.json").read_text())
+        after = memory.read()
+        beats, violations = memory.log()
+    if results[-1]["registers"]["STATUS"] & 1:
         raise SimError("the core must stop when its bus is idle; it is still busy a million cycles "
                        "after its interrupt.")
-    moved = dict(line.split() for line in log if not line.startswith("violation "))
-    r = result["registers"]
-    return RtlRun(
-        activations=found[:len(activations)].copy(),
+    return [_core_run(result["registers"], result["seconds"], moved, found, config.bus_bytes)
+            for result, moved, found in zip(results, beats, violations)], after
+
+
+def _core_run(r: dict[str, int], seconds: float, beats: tuple[int, int], violations: list[str],
+              bus_bytes: int) -> CoreRun:
+    return CoreRun(
         cycles=r["CYCLES"] | r["CYCLES_HIGH"] << 32, instructions=r["INSTRUCTIONS"],
         queues={q: QueueCycles(busy=r[f"{q.name}_BUSY"], wait=r[f"{q.name}_WAIT"],
                                stall=r[f"{q.name}_STALL"]) for q in Queue},
         fault=Fault(r["FAULT"]), instruction=r["FAULT_INSTRUCTION"], address=r["FAULT_ADDRESS"],
-        read_bytes=int(moved["read_beats"]) * image.config.bus_bytes,
-        written_bytes=int(moved["write_beats"]) * image.config.bus_bytes,
-        violations=tuple(line for line in log if line.startswith("violation ")),
-        build_seconds=build_seconds, seconds=result["seconds"])
+        read_bytes=beats[0] * bus_bytes, written_bytes=beats[1] * bus_bytes,
+        violations=tuple(violations), seconds=seconds)
 
 
-def _place(parts: dict[str, bytes]) -> tuple[dict[str, int], int]:
-    """Address of every window, and the size of the memory."""
-    bases, end = dict[str, int](), _FIRST_ADDRESS
-    for name, content in parts.items():
-        bases[name] = -(-(end + _GAP) // 4096) * 4096 + _OFFSETS[name]
-        end = bases[name] + len(content)
-    return bases, end + _GAP - _FIRST_ADDRESS
-
-
-def _write_settings(folder: Path, image: Image, bases: dict[str, int], parts: dict[str, bytes],
-                    size: int, errors: Sequence[BusError], bytes_per_cycle: float, latency: int,
-                    stall_seed: int | None) -> None:
-    """Write what memory.cpp reads."""
-    # xorshift needs a seed with bits all over
-    seed = 0 if stall_seed is None else (stall_seed + 1) * 0x9E3779B97F4A7C15 % 2**64 | 1
-    lines = [f"file {folder / 'memory.bin'} {size} {_FIRST_ADDRESS}",
-             f"log {folder / 'memory.log'}", f"bus {image.config.bus_bytes}",
-             f"bandwidth {bytes_per_cycle}", f"latency {latency}", f"seed {seed}"]
-    lines += [f"window {'write' if window == 'ACTIVATIONS' else 'read'} {bases[window]} "
-              f"{len(content)}" for window, content in parts.items()]
-    lines += [f"error {'write' if e.write else 'read'} {bases[e.window] + e.offset}"
-              for e in errors]
-    (folder / "memory.txt").write_text("\n".join(lines) + "\n")
-
-
-def _simulate(simulation: Path, folder: Path, trace: Path | None) -> None:
+def _simulate(simulation: Path, folder: Path, settings: Path, trace: Path | None) -> None:
     log = folder / "simulation.log"
     runner = get_runner("verilator")
     status: object = None
@@ -206,7 +199,7 @@ def _simulate(simulation: Path, folder: Path, trace: Path | None) -> None:
                     hdl_toplevel_lang="verilog", build_dir=str(simulation), test_dir=str(folder),
                     results_xml=str(folder / "results.xml"), log_file=str(log),
                     test_args=["--trace", "--trace-file", str(trace.absolute())] if trace else [],
-                    plusargs=[f"+memory={folder / 'memory.txt'}", f"+job={folder / 'job.json'}"])
+                    plusargs=[f"+memory={settings}", f"+job={folder / 'job.json'}"])
     except (RuntimeError, SystemExit) as error:
         status = error
     if not (folder / "result.json").exists():
@@ -215,7 +208,7 @@ def _simulate(simulation: Path, folder: Path, trace: Path | None) -> None:
 
 
 @contextmanager
-def _follow(path: Path, progress: Callable[[int, float], None] | None) -> Any:
+def _follow(path: Path, progress: Progress | None) -> Iterator[None]:
     """Report what the simulation writes to `path` while it runs."""
     stop = threading.Event()
 

@@ -1,6 +1,8 @@
-// The core with its memory (memory.cpp). cocotb drives the clock, reset and control bus.
+// The core with its memory (memory.cpp). cocotb drives the clock, reset and control bus, and says
+// which run of the core is next.
 module tb #(parameter BUS_BYTES = 4) (
     input  logic        clk, rst,
+    input  logic [7:0]  run,
     input  logic [11:0] s_axil_awaddr,
     input  logic        s_axil_awvalid,
     output logic        s_axil_awready,
@@ -51,7 +53,7 @@ module tb #(parameter BUS_BYTES = 4) (
     import "DPI-C" function void axi_memory_open(input string path);
     import "DPI-C" function void axi_memory_close();
     import "DPI-C" function void axi_memory_edge(
-        input bit reset,
+        input bit reset, input int unsigned run,
         input bit arvalid, input int unsigned araddr, input int unsigned arlen,
         input int unsigned arsize, input int unsigned arburst, input bit rready,
         input bit awvalid, input int unsigned awaddr, input int unsigned awlen,
@@ -74,7 +76,7 @@ module tb #(parameter BUS_BYTES = 4) (
     int unsigned next_rresp, next_bresp;
     always_ff @(posedge clk) begin
         axi_memory_edge(
-            reset, arvalid, araddr, 32'(arlen), 32'(arsize), 32'(arburst), rready,
+            reset, 32'(run), arvalid, araddr, 32'(arlen), 32'(arsize), 32'(arburst), rready,
             awvalid, awaddr, 32'(awlen), 32'(awsize), 32'(awburst),
             wvalid, 128'(wdata), 16'(wstrb), wlast, bready,
             next_arready, next_rvalid, next_rdata, next_rresp, next_rlast,

