@@ -7,6 +7,8 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.complete
 # Two cores everywhere that we know of; more do not hurt.
 JOBS   ?= 2
+# Tests run side by side, and the matrices of networks are too small for a second thread.
+export OPENBLAS_NUM_THREADS ?= 1
 
 MODEL  ?=
 TARGET ?= ulx3s-85f

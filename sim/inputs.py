@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-import pictures.read
-from pictures.fit import Fit, Pixels, fit_picture, network_input
+import sim.pictures.read
 from sim.errors import SimError
+from sim.pictures.fit import Fit, Pixels, fit_picture, network_input
 
 __all__ = ["load_input", "read_picture", "scene"]
 
@@ -61,7 +61,7 @@ def load_input(spec: Path | None, *, seed: int | None, shape: tuple[int, ...],
 
 
 def read_picture(path: Path, **options: Any) -> Image.Image:
-    """Read a picture as :func:`pictures.read.read_picture` does, with the simulator's errors.
+    """Read a picture as :func:`sim.pictures.read.read_picture` does, with the simulator's errors.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def read_picture(path: Path, **options: Any) -> Image.Image:
         The file is missing, damaged, too large or not a picture.
     """
     try:
-        return pictures.read.read_picture(path, **options)
-    except pictures.read.PictureError as error:
+        return sim.pictures.read.read_picture(path, **options)
+    except sim.pictures.read.PictureError as error:
         raise SimError(str(error)) from error
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen.errors import QuantizeError
-from pictures.fit import Fit, fit_picture, network_input
-from pictures.read import PictureError, list_pictures, read_picture
+from sim.pictures.fit import Fit, fit_picture, network_input
+from sim.pictures.read import PictureError, list_pictures, read_picture
 
 __all__ = ["Overlap", "PictureSet", "overlap", "picture_files", "sample"]
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Picture files of a folder as :func:`pictures.read.list_pictures` does.
+    """Picture files of a folder as :func:`sim.pictures.read.list_pictures` does.
 
     Raises
     ------

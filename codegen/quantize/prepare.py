@@ -13,7 +13,7 @@ from codegen.darknet.graph import HEADS_KEY
 from codegen.errors import ModelFileError
 from codegen.frontend.load import load_model, model_bytes
 from codegen.frontend.model import Model
-from pictures.fit import Fit
+from sim.pictures.fit import Fit
 
 __all__ = ["FloatModel", "prepare"]
 

@@ -14,7 +14,7 @@ from codegen.quantize.prepare import prepare
 from codegen.quantize.ranges import Method, Progress, measure
 from codegen.quantize.sqnr import TensorNoise, compare
 from codegen.quantize.static import Variant, quantize
-from pictures.fit import Fit
+from sim.pictures.fit import Fit
 
 __all__ = ["Quantization", "quantize_file"]
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pictures.read import PictureError, list_pictures
 from sim.commands.detection import add_box_options, add_options
 from sim.commands.shared import make_console, progress_bar, write_whole
 from sim.compare.compare import Comparison, compare
@@ -23,6 +22,7 @@ from sim.detect.heads import Heads, find_heads
 from sim.detect.names import class_names
 from sim.detect.network import Network, open_network
 from sim.errors import SimError
+from sim.pictures.read import PictureError, list_pictures
 
 __all__ = ["add_parser", "run"]
 

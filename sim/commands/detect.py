@@ -14,7 +14,6 @@ from PIL import Image
 from rich.markup import escape
 from rich.table import Table
 
-from pictures.read import SUFFIXES
 from sim.commands.detection import add_box_options, add_options
 from sim.commands.shared import make_console, progress_bar, write_whole
 from sim.detect.decode import Detections
@@ -25,6 +24,7 @@ from sim.detect.names import class_names
 from sim.detect.network import choose_engines, open_network
 from sim.errors import SimError
 from sim.inputs import read_picture
+from sim.pictures.read import SUFFIXES
 
 __all__ = ["add_parser", "run"]
 

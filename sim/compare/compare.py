@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pictures.fit import Fit
 from sim.compare.boxes import Agreement, Match, agreement, match
 from sim.compare.layers import Layers, Likeness
 from sim.compare.tensors import dropped_activations, real_tensors, scales
@@ -14,6 +13,7 @@ from sim.detect.heads import Heads
 from sim.detect.network import Network
 from sim.errors import SimError
 from sim.inputs import read_picture
+from sim.pictures.fit import Fit
 
 __all__ = ["Comparison", "PicturePair", "compare"]
 

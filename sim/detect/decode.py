@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pictures.fit import Placement
 from sim.detect.heads import Head, Heads
 from sim.detect.nms import suppress
 from sim.errors import SimError
+from sim.pictures.fit import Placement
 
 __all__ = ["Detections", "decode", "head_tensor", "locate"]
 

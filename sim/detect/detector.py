@@ -5,12 +5,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from pictures.fit import Fit, Placement, network_input, place_picture
 from sim.detect.decode import Detections, locate
 from sim.detect.engines import Progress, Tensors
 from sim.detect.heads import METADATA_KEY, SIDECAR, Heads, find_heads
 from sim.detect.network import Network
 from sim.errors import SimError
+from sim.pictures.fit import Fit, Placement, network_input, place_picture
 
 __all__ = ["Detector", "Result", "Runner", "check_outputs", "network_heads"]
 

@@ -20,8 +20,8 @@ from typing import Any, cast
 
 import onnx
 
-from pictures.fit import Fit
 from sim.errors import SimError
+from sim.pictures.fit import Fit
 
 __all__ = ["METADATA_KEY", "SIDECAR", "Head", "Heads", "find_heads", "parse_heads"]
 

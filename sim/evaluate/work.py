@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 import hw.spec
-import pictures
 import sim
 from sim.detect.decode import Detections
 from sim.detect.detector import Detector, Runner
@@ -166,7 +165,7 @@ def release() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name)
                 for name in ("numpy", "onnx", "onnxruntime", "pillow")}
     return versions | {package.__name__: _hash_of_sources(package)
-                       for package in (hw.spec, pictures, sim)}
+                       for package in (hw.spec, sim)}
 
 
 def _hash_of_sources(package: Any) -> str:

@@ -24,7 +24,7 @@ from codegen.zoo.draws import Draws
 from codegen.zoo.models import DEFAULT, NAMES, build
 from codegen.zoo.quantize import OPERATORS
 from codegen.zoo.scenes import Shape, scene, scene_with_boxes
-from pictures.fit import network_input
+from sim.pictures.fit import network_input
 
 SMALL = "yolov4-tiny-eighth-64"
 

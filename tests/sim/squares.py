@@ -17,9 +17,9 @@ from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from codegen.quantize.static import Variant, quantize
-from pictures.fit import fit_picture, network_input
 from sim.detect.heads import METADATA_KEY
 from sim.golden import Golden
+from sim.pictures.fit import fit_picture, network_input
 
 __all__ = ["CELL", "HEADS", "NAMES", "SIZE", "Mark", "example", "float_model", "picture",
            "quantized_model", "write"]

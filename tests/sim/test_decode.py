@@ -8,13 +8,13 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from codegen.zoo.scenes import scene_with_boxes
-from pictures.fit import Placement, letterbox, network_input
 from sim.detect.decode import decode, head_tensor, locate
 from sim.detect.detector import Detector, Result, Runner, network_heads
 from sim.detect.heads import Head, Heads
 from sim.detect.network import open_network
 from sim.errors import SimError
 from sim.inputs import read_picture
+from sim.pictures.fit import Placement, letterbox, network_input
 from tests.data import data
 
 HEAD = Head("h", 16, ((23, 27), (37, 58), (81, 82)), 4, 1.05)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from pictures.fit import fit_picture, place_picture
-from pictures.read import PictureError, list_pictures, read_picture
+from sim.pictures.fit import fit_picture, place_picture
+from sim.pictures.read import PictureError, list_pictures, read_picture
 
 SIDES = st.integers(1, 700)
 

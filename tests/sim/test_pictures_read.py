@@ -1,9 +1,9 @@
-"""pictures.read: files look as in a viewer."""
+"""sim.pictures.read: files look as in a viewer."""
 
 import pytest
 from PIL import Image
 
-from pictures.read import read_picture
+from sim.pictures.read import read_picture
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -57,7 +57,7 @@ def letterbox(image: Image.Image, size: tuple[int, int]) -> tuple[Pixels, Placem
     Parameters
     ----------
     image
-        Mode "RGB" or "L"; see :func:`pictures.read.read_picture`.
+        Mode "RGB" or "L"; see :func:`sim.pictures.read.read_picture`.
     size
         Height and width of the result.
 
@@ -95,7 +95,7 @@ def place_picture(image: Image.Image, size: tuple[int, int], fit: Fit) -> tuple[
     Parameters
     ----------
     image
-        Mode "RGB" or "L"; see :func:`pictures.read.read_picture`.
+        Mode "RGB" or "L"; see :func:`sim.pictures.read.read_picture`.
     size
         Height and width of the result.
 

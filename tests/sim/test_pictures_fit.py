@@ -1,10 +1,10 @@
-"""pictures.fit: letterboxes, and the tensor that a network takes."""
+"""sim.pictures.fit: letterboxes, and the tensor that a network takes."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pictures.fit import Placement, letterbox, network_input
+from sim.pictures.fit import Placement, letterbox, network_input
 
 RED = (255, 0, 0)
 
