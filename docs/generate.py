@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 
 import codegen.__main__
+import hw.__main__
 import sim.cli
 from codegen.frontend.report import supported_operators
 from hw.spec import config as limits
@@ -166,7 +167,8 @@ def _list(sentences: Iterable[str]) -> str:
 def cli() -> str:
     """Options of all commands."""
     return _page("Command line", "Printed from the argument parsers.",
-                 *_commands(codegen.__main__.parser()), *_commands(sim.cli.parser()))
+                 *_commands(codegen.__main__.parser()), *_commands(sim.cli.parser()),
+                 *_commands(hw.__main__.parser()))
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -86,7 +86,8 @@ class Supervisor(wiring.Component):
             m.d.sync += quiet.eq(0)
         with m.Else():
             m.d.sync += quiet.eq(quiet + 1)
-        m.d.sync += expired.eq((quiet == self.watchdog) & self.watchdog.any() & ~self.progress)
+        m.d.sync += expired.eq((quiet == self.watchdog) & self.watchdog.any() & ~self.progress
+                               & self.running)
 
         # Blame: a look at one source a cycle; the earliest instruction wins.
         suspects = Signal(_SOURCES)

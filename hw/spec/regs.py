@@ -71,20 +71,29 @@ def _registers() -> tuple[Register, ...]:
         ("CONFIG", rw, "Index of the configuration word that CONFIG_WORD shows.", ()),
         ("CONFIG_WORD", r, "Configuration word, in the order of the image header.", ()),
         ("CONTROL", w, "Commands; each bit acts once when written as 1.", (
-            _bit("start", 0, "Run the program. Ignored while busy."),
-            _bit("abort", 1, "Stop after the bus transfers under way."),
-            _bit("clear", 2, "Clear done, fault and counters."))),
+            _bit("start", 0, "Clear, then run the program. Refused with the fault ALIGNMENT if a "
+                             "window does not begin at a multiple of the bus width; ignored "
+                             "while busy."),
+            _bit("abort", 1, "Stop after the bus transfers under way, with the fault ABORTED; "
+                             "ignored while not busy."),
+            _bit("clear", 2, "Clear done, fault and counters; ignored while busy."))),
         ("STATUS", r, "State of the core.", (
-            _bit("busy", 0, "A program is running."),
+            _bit("busy", 0, "A program is running, or was stopped and has bus transfers under "
+                            "way: fault, and its interrupt, can rise before busy falls."),
             _bit("done", 1, "The program reached END."),
             _bit("fault", 2, "FAULT is not NONE."))),
-        ("INTERRUPT_ENABLE", rw, "Which of done (bit 0) and fault (bit 1) raise the interrupt.",
-         ()),
+        ("INTERRUPT_ENABLE", rw, (
+            "Which of done (bit 0) and fault (bit 1) raise the interrupt. It is a level."), ()),
         ("FAULT", r, "Cause of the first fault.", ()),
-        ("FAULT_INSTRUCTION", r, "Index of the instruction that caused it.", ()),
-        ("FAULT_ADDRESS", r, "Address that caused it, where the cause has one.", ()),
-        ("PROGRAM_BASE", rw, "Memory address of the program window, in bytes.", ()),
-        ("PROGRAM_BYTES", rw, "Size of the program window.", ()),
+        ("FAULT_INSTRUCTION", r, (
+            "Index of the instruction that caused it; of the first that is not done, if none did "
+            "(ABORTED, WATCHDOG)."), ()),
+        ("FAULT_ADDRESS", r, (
+            "Address that caused it, where the cause has one; see isa_semantics.md."), ()),
+        ("PROGRAM_BASE", rw, (
+            "Memory address of the program window, in bytes. This register and those up to "
+            "WATCHDOG keep their values while busy, whatever is written."), ()),
+        ("PROGRAM_BYTES", rw, "Size of the program window. No window may go beyond 2^32.", ()),
         ("CONSTANTS_BASE", rw, "Memory address of the constants window.", ()),
         ("CONSTANTS_BYTES", rw, "Size of the constants window.", ()),
         ("ACTIVATIONS_BASE", rw, "Memory address of the activations window.", ()),

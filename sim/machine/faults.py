@@ -26,8 +26,7 @@ class MachineFault(SimError):
     instruction : int
         Index of the instruction that caused it.
     address : int
-        What does not fit: the first byte outside a window, the last word of an on-chip memory
-        that the instruction would touch, the value that is not aligned; 0 for other causes.
+        As the FAULT_ADDRESS register reports it; see docs/isa_semantics.md.
     detail : str
         The rule that was broken, with the values.
     """

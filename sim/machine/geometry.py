@@ -11,7 +11,7 @@ from hw.spec.regs import Fault
 from sim.machine.faults import Refusal
 from sim.machine.state import Indices
 
-__all__ = ["SlidingWindow", "Surface", "check", "check_range", "sliding_window"]
+__all__ = ["SlidingWindow", "Surface", "check", "check_range", "check_words", "sliding_window"]
 
 #: More than any word index: marks positions outside the input.
 _OUTSIDE = 1 << 40
@@ -28,6 +28,19 @@ def check_range(memory: str, last: int, size: int) -> None:
     if last >= size:
         raise Refusal(Fault.ON_CHIP_RANGE,
                       f"last word of {memory} must be below {size}, not {last}", last)
+
+
+def check_words(memory: str, words: Indices, size: int) -> None:
+    """Refuse the instruction as ON_CHIP_RANGE unless all `words` are in a memory of `size`.
+
+    They are in the order in which the instruction comes to them: the first one outside is the
+    fault's address.
+    """
+    outside = words[words >= size]
+    if len(outside):
+        first = int(outside[0])
+        raise Refusal(Fault.ON_CHIP_RANGE,
+                      f"every word of {memory} must be below {size}, not {first}", first)
 
 
 @dataclass(frozen=True)
@@ -66,31 +79,25 @@ class Surface:
               f"{self.ring_words}", rows * self.row_stride)
         return self
 
-    def words(self, planes: int, rows: int, columns: int, size: int, *,
-              repeat_y: int = 1, repeat_x: int = 1) -> Indices:
+    def words(self, planes: int, rows: int, columns: int, *, repeat_y: int = 1,
+              repeat_x: int = 1) -> Indices:
         """Indices of the words of the upper left corner, int64[planes, rows, columns].
 
-        Row y is the surface's row ``y // repeat_y``, columns likewise.
-
-        Raises
-        ------
-        Refusal
-            ON_CHIP_RANGE if one of them is not below `size`.
+        Row y is the surface's row ``y // repeat_y``, columns likewise. They may be outside the
+        scratchpad.
         """
-        offsets, highest = _corner(self.plane_stride, self.row_stride, self.ring_words,
+        return self.base + _corner(self.plane_stride, self.row_stride, self.ring_words,
                                    self.ring_start, planes, rows, columns, repeat_y, repeat_x)
-        check_range("the scratchpad", self.base + highest, size)
-        return self.base + offsets
 
 
 @lru_cache(maxsize=1024)
-def _corner(plane_stride: int, row_stride: int, ring_words: int, ring_start: int,
-            planes: int, rows: int, columns: int, repeat_y: int,
-            repeat_x: int) -> tuple[Indices, int]:
+def _corner(plane_stride: int, row_stride: int, ring_words: int, ring_start: int, planes: int,
+            rows: int, columns: int, repeat_y: int, repeat_x: int) -> Indices:
     row = (ring_start + np.arange(rows) // repeat_y * row_stride) % ring_words
     plane = np.arange(planes) * plane_stride
-    offsets = plane[:, None, None] + row[:, None] + (np.arange(columns) // repeat_x)
-    return offsets, int(plane[-1] + row.max() + (columns - 1) // repeat_x)
+    offsets: Indices = (plane[:, None, None] + row[:, None]
+                        + (np.arange(columns) // repeat_x))
+    return offsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +111,7 @@ class SlidingWindow:
     touched : int64[N]
         The words that lie inside the input.
     highest : int
-        The largest of them; -1 if there are none.
+        The largest of them; if there are none, less than minus any base.
     """
 
     row_offsets: Indices     # [rows, kernel_rows]
@@ -115,11 +122,24 @@ class SlidingWindow:
 
     def words(self, base: int, spare: int) -> Indices:
         """Indices int64[P, planes, T] into the scratchpad; positions outside are `spare`."""
+        words = self._positions(base)
+        np.minimum(words, spare, out=words)
+        return words
+
+    def check(self, base: int, size: int, order: tuple[int, int, int]) -> None:
+        """Refuse the instruction as ON_CHIP_RANGE if it touches a word that is not below `size`.
+
+        It comes to the positions in the `order` of the axes of :meth:`words`, outermost first.
+        """
+        if base + self.highest >= size:
+            words = self._positions(base).transpose(order).reshape(-1)
+            check_words("the scratchpad", words[words < _OUTSIDE], size)
+
+    def _positions(self, base: int) -> Indices:
         taps = (base + self.row_offsets[:, None, :, None]
                 + self.column_offsets[None, :, None, :])
         positions = self.row_offsets.shape[0] * self.column_offsets.shape[0]
         words: Indices = taps.reshape(positions, 1, -1) + self.plane_offsets[:, None]
-        np.minimum(words, spare, out=words)
         return words
 
 
@@ -157,4 +177,4 @@ def _sliding_window(
                + np.unique(column[inside_x])).reshape(-1)
     return SlidingWindow(
         np.where(inside_y, row, _OUTSIDE), np.where(inside_x, column, _OUTSIDE), plane,
-        touched, int(touched.max()) if len(touched) else -1)
+        touched, int(touched.max()) if len(touched) else -_OUTSIDE)

@@ -14,8 +14,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.spec.regs import Fault
 from sim.machine.cache import ConvertedWords
-from sim.machine.geometry import Surface, check_range, sliding_window
+from sim.machine.faults import Refusal
+from sim.machine.geometry import Surface, sliding_window
 from sim.machine.state import Footprint, Memory, Operation, State
 
 __all__ = ["Mac", "MacCaches"]
@@ -45,19 +47,18 @@ class Mac(Operation):
         surface = Surface.of(fields, "src")
         self.window = sliding_window(fields, surface)
         self.base = surface.base
-        if self.window.highest >= 0:
-            check_range("the scratchpad", self.base + self.window.highest,
-                        config.scratchpad_words)
+        # plane by plane and tap by tap, of each all pixels
+        self.window.check(self.base, config.scratchpad_words, (1, 2, 0))
         self.pad = fields["pad"]
         self.accumulate = bool(fields["accumulate"])
         pixels = fields["rows"] * fields["columns"]
         passes = fields["planes"] * fields["kernel_rows"] * fields["kernel_columns"]
         first = fields["weights"]
         self.weights = slice(first, first + passes * config.rows)
-        check_range("the weight memory", self.weights.stop - 1, config.weight_words)
+        _check_end("the weight memory", self.weights, config.weight_words)
         first = fields["accumulator"]
         self.accumulators = slice(first, first + pixels)
-        check_range("the accumulators", self.accumulators.stop - 1, config.accumulator_words)
+        _check_end("the accumulators", self.accumulators, config.accumulator_words)
         self.touched = self.base + self.window.touched
 
     def reads(self) -> Footprint:
@@ -90,6 +91,13 @@ class Mac(Operation):
         words = self.window.words(self.base, spare)
         inputs = state.read_words(words).reshape(len(words), -1).astype(np.float32)
         return inputs, inputs.nbytes
+
+
+def _check_end(memory: str, words: slice, size: int) -> None:
+    """Refuse the instruction as ON_CHIP_RANGE, with the first word behind the memory."""
+    if words.stop > size:
+        raise Refusal(Fault.ON_CHIP_RANGE,
+                      f"last word of {memory} must be below {size}, not {words.stop - 1}", size)
 
 
 def _convert(weights: NDArray[np.int8]) -> tuple[Weights, int]:

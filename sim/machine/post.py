@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.spec import numerics
 from hw.spec.isa import Elementwise
-from sim.machine.geometry import Surface, check, check_range, sliding_window
+from sim.machine.geometry import Surface, check, check_range, check_words, sliding_window
 from sim.machine.requantize import requantize
 from sim.machine.state import Footprint, Int8s, Memory, Operation, State
 
@@ -50,11 +50,16 @@ class Drain(Operation):
         self.parameter = fields["parameter"]
         self.accumulators = slice(fields["accumulator"],
                                   fields["accumulator"] + self.rows * self.columns)
-        check_range("the accumulators", self.accumulators.stop - 1, config.accumulator_words)
+        block = 1 + self.pool  # pixels of a block come one after the other
+        pixels = np.arange(self.accumulators.start, self.accumulators.stop).reshape(
+            rows, block, columns, block).transpose(0, 2, 1, 3)
+        check_words("the accumulators", pixels.reshape(-1), config.accumulator_words)
         check_range("the parameters", self.parameter, config.parameter_entries)
         self.table = _Table(fields, state)
-        self.words = surface.words(config.planes_per_drain, rows, columns,
-                                   config.scratchpad_words)
+        self.words = surface.words(config.planes_per_drain, rows, columns)
+        # all planes of a pixel, then the next pixel
+        check_words("the scratchpad", self.words.transpose(1, 2, 0).reshape(-1),
+                    config.scratchpad_words)
 
     def reads(self) -> Footprint:
         return [(Memory.ACCUMULATORS, self.accumulators),
@@ -89,12 +94,11 @@ class Pool(Operation):
         self.window = sliding_window(fields, source)
         self.taps = fields["kernel_rows"] * fields["kernel_columns"]
         surface = Surface.of(fields, "dst").written("dst", fields["rows"])
-        if self.window.highest >= 0:
-            check_range("the scratchpad", self.base + self.window.highest,
-                        config.scratchpad_words)
         self.table = _Table(fields, state)
-        self.words = surface.words(fields["planes"], fields["rows"], fields["columns"],
-                                   config.scratchpad_words)
+        # plane by plane and pixel by pixel, of each all taps
+        self.window.check(self.base, config.scratchpad_words, (1, 0, 2))
+        self.words = surface.words(fields["planes"], fields["rows"], fields["columns"])
+        check_words("the scratchpad", self.words.reshape(-1), config.scratchpad_words)
 
     def reads(self) -> Footprint:
         return [(Memory.SCRATCHPAD, self.base + self.window.touched), *self.table.reads()]
@@ -132,12 +136,15 @@ class Combine(Operation):
         self.add_tables = slice(fields["add_tables"], fields["add_tables"] + 1)
         if self.operation == Elementwise.ADD:
             check_range("the add tables", fields["add_tables"], config.add_table_slots)
-        size = config.scratchpad_words
-        self.a = a.words(planes, rows, columns, size, repeat_y=fields["repeat_y"],
+        self.a = a.words(planes, rows, columns, repeat_y=fields["repeat_y"],
                          repeat_x=fields["repeat_x"])
         self.b = None if b is None else b.words(
-            planes, rows, 1 if fields["b_broadcast"] else columns, size)
-        self.words = dst.words(planes, rows, columns, size)
+            planes, rows, 1 if fields["b_broadcast"] else columns)
+        self.words = dst.words(planes, rows, columns)
+        # a and b in turns
+        read = self.a if self.b is None else np.stack(np.broadcast_arrays(self.a, self.b), -1)
+        for words in (read, self.words):
+            check_words("the scratchpad", words.reshape(-1), config.scratchpad_words)
 
     def reads(self) -> Footprint:
         result: Footprint = [(Memory.SCRATCHPAD, self.a.reshape(-1)), *self.table.reads()]

@@ -78,8 +78,8 @@ class Load(Operation):
         self.width = (self.columns - 1) * self.step + self.lane_count
         used = max(0, min(fields["row_bytes"], self.width - fields["head"]) - skip)
         self.block = _Block(fields, config, used, skip)
-        self.words = surface.words(fields["planes"], fields["rows"], self.columns,
-                                   config.scratchpad_words)
+        self.words = surface.words(fields["planes"], fields["rows"], self.columns)
+        check_range("the scratchpad", int(self.words.max()), config.scratchpad_words)
         self.window = Window(fields["window"])
         source = state.constants if self.window == Window.CONSTANTS else state.activations
         self.block.check_window(self.window, len(source))
@@ -169,8 +169,8 @@ class Store(Operation):
             check(fields[name] > 0, f"{name} must be positive", fields[name])
         surface = Surface.of(fields, "src")
         self.block = _Block(fields, config, fields["columns"] * config.rows)
-        self.words = surface.words(fields["planes"], fields["rows"], fields["columns"],
-                                   config.scratchpad_words)
+        self.words = surface.words(fields["planes"], fields["rows"], fields["columns"])
+        check_range("the scratchpad", int(self.words.max()), config.scratchpad_words)
         self.block.check_window(Window.ACTIVATIONS, len(state.activations))
         self.granule = config.rows
 

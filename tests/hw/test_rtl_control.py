@@ -332,6 +332,26 @@ def test_watchdog_strikes_after_so_many_quiet_cycles() -> None:
     supervisor(bench)
 
 
+def test_a_quiet_end_of_a_run_does_not_strike_the_next_one() -> None:
+    """Found by `make formal`: started in its first idle cycle, the core had a watchdog fault."""
+    async def bench(ctx, dut):
+        ctx.set(dut.watchdog, 12)
+        await pulse(ctx, dut.start)
+        ctx.set(dut.ended, 1)
+        ctx.set(dut.bus_idle, 0)
+        await ctx.tick().repeat(11)
+        ctx.set(dut.bus_idle, 1)
+        await ctx.tick()
+        assert ctx.get(dut.done)
+        ctx.set(dut.ended, 0)
+        await pulse(ctx, dut.start)
+        ctx.set(dut.progress, 1)
+        await ctx.tick().repeat(4)
+        assert ctx.get(dut.running) and not ctx.get(dut.halt)
+
+    supervisor(bench)
+
+
 def test_watchdog_of_zero_cycles_never_strikes() -> None:
     async def bench(ctx, dut):
         await pulse(ctx, dut.start)

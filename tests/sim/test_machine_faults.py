@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hw.spec.config import PRESETS
 from hw.spec.image import Image
 from hw.spec.isa import TOKEN_BITS, Isa, LinearTarget, Opcode, Queue
 from hw.spec.regs import Fault
@@ -12,85 +13,10 @@ from sim.errors import SimError
 from sim.machine.program import Instruction
 from sim.machine.schedule import in_program_order
 from sim.model import Machine, MachineFault
+from tests.sim.faulty_instructions import ALIGNMENT, ILLEGAL, RANGE, WINDOWS
 from tests.sim.program_builder import CONFIG, drain, image, instruction, load, mac, mask, store
 
 LOAD, LINEAR, MAC, DRAIN, POOL, ELEMENTWISE, STORE = (o for o in Opcode if o != Opcode.END)
-
-ILLEGAL = [
-    (LOAD, {"planes": 0}, "planes must be positive, not 0"),
-    (LOAD, {"rows": 0}, "rows must be positive, not 0"),
-    (LOAD, {"columns": 0}, "columns must be positive, not 0"),
-    (LOAD, {"lane_count": 0}, "lane_count must be positive, not 0"),
-    (LOAD, {"lane_first": 2, "lane_count": 3},
-     "lane_first + lane_count must be at most 4, not 5"),
-    (LOAD, {"dst_ring_words": 0}, "dst_ring_words must be positive, not 0"),
-    (LOAD, {"dst_ring_start": 4}, "dst_ring_start must be below dst_ring_words = 4, not 4"),
-    (LOAD, {"dst_row_stride": 5}, "dst_row_stride must be at most dst_ring_words = 4, not 5"),
-    (LOAD, {"rows": 3}, "words of the rows written must be at most dst_ring_words = 4, not 6"),
-    (LINEAR, {"count": 0}, "count must be positive, not 0"),
-    (MAC, {"kernel_rows": 0}, "kernel_rows must be positive, not 0"),
-    (MAC, {"kernel_columns": 0}, "kernel_columns must be positive, not 0"),
-    (MAC, {"src_rows": 0}, "src_rows must be positive, not 0"),
-    (MAC, {"src_columns": 0}, "src_columns must be positive, not 0"),
-    (MAC, {"stride_y": 0}, "stride_y must be in 1..4, not 0"),
-    (MAC, {"stride_x": 5}, "stride_x must be in 1..4, not 5"),
-    (MAC, {"src_ring_words": 0}, "src_ring_words must be positive, not 0"),
-    (MAC, {"y0": 1}, "y0 must be below 1, not 1"),
-    (MAC, {"x0": 2, "up_x": 1}, "x0 must be below 2, not 2"),
-    (POOL, {"x0": 1}, "x0 must be below 1, not 1"),
-    (MAC, {"planes": 0}, "planes must be positive, not 0"),
-    (DRAIN, {"rows": 0}, "rows must be positive, not 0"),
-    (DRAIN, {"pool": 1, "rows": 1}, "rows must be even to pool, not 1"),
-    (DRAIN, {"pool": 1, "columns": 3}, "columns must be even to pool, not 3"),
-    (DRAIN, {"lane_group": 1}, "lane_group must be below 1, not 1"),
-    (DRAIN, {"dst_ring_words": 2},
-     "words of the rows written must be at most dst_ring_words = 2, not 4"),
-    (POOL, {"dst_ring_words": 2},
-     "words of the rows written must be at most dst_ring_words = 2, not 4"),
-    (POOL, {"stride_x": 0}, "stride_x must be in 1..4, not 0"),
-    (ELEMENTWISE, {"operation": 3}, "operation must be at most 2, not 3"),
-    (ELEMENTWISE, {"columns": 0}, "columns must be positive, not 0"),
-    (ELEMENTWISE, {"dst_ring_words": 2},
-     "words of the rows written must be at most dst_ring_words = 2, not 4"),
-    (ELEMENTWISE, {"repeat_y": 0}, "repeat_y must be positive, not 0"),
-    (STORE, {"rows": 0}, "rows must be positive, not 0"),
-    (STORE, {"src_ring_start": 4}, "src_ring_start must be below src_ring_words = 4, not 4"),
-]
-
-RANGE = [
-    (LOAD, {"dst_base": 1021}, "the scratchpad", 1024, 1024),
-    (LOAD, {"dst_base": 1020, "dst_ring_words": 2, "rows": 1, "planes": 2}, "the scratchpad",
-     1024, 1025),
-    (LINEAR, {"dst": 253}, "the weight memory", 256, 256),
-    (LINEAR, {"target": LinearTarget.PARAMETERS, "dst": 7, "count": 2}, "the parameters", 8, 8),
-    (LINEAR, {"target": LinearTarget.TABLE, "dst": 4, "count": 1}, "the tables", 4, 4),
-    (LINEAR, {"target": LinearTarget.ADD_TABLES, "dst": 1, "count": 1}, "the add tables", 1, 1),
-    (MAC, {"src_base": 1021}, "the scratchpad", 1024, 1024),
-    (MAC, {"weights": 253}, "the weight memory", 256, 256),
-    (MAC, {"accumulator": 61}, "the accumulators", 64, 64),
-    (DRAIN, {"accumulator": 61}, "the accumulators", 64, 64),
-    (DRAIN, {"dst_base": 1022}, "the scratchpad", 1024, 1025),
-    (POOL, {"src_base": 1021}, "the scratchpad", 1024, 1024),
-    (POOL, {"dst_base": 1021}, "the scratchpad", 1024, 1024),
-    (ELEMENTWISE, {"a_base": 1021}, "the scratchpad", 1024, 1024),
-    (ELEMENTWISE, {"b_base": 1021, "operation": 2}, "the scratchpad", 1024, 1024),
-    (ELEMENTWISE, {"dst_base": 1021}, "the scratchpad", 1024, 1024),
-    (STORE, {"src_base": 1021}, "the scratchpad", 1024, 1024),
-]
-
-#: Fields that are one too large for a window of 64 bytes, its fault, and the last byte.
-WINDOWS = [
-    (LOAD, {"address": 52}, Fault.ACTIVATIONS_WINDOW, "ACTIVATIONS", 67),
-    (LOAD, {"address": 52, "window": 0}, Fault.CONSTANTS_WINDOW, "CONSTANTS", 67),
-    (LOAD, {"memory_row_stride": 60}, Fault.ACTIVATIONS_WINDOW, "ACTIVATIONS", 67),
-    (LOAD, {"planes": 2, "memory_plane_stride": 52}, Fault.ACTIVATIONS_WINDOW, "ACTIVATIONS", 67),
-    (LINEAR, {"address": 52}, Fault.CONSTANTS_WINDOW, "CONSTANTS", 67),
-    (STORE, {"address": 52}, Fault.ACTIVATIONS_WINDOW, "ACTIVATIONS", 67),
-]
-
-ALIGNMENT = [(opcode, name) for opcode in (LOAD, STORE)
-             for name in ("address", "memory_plane_stride", "memory_row_stride")]
-ALIGNMENT.append((LINEAR, "address"))
 
 
 def fault_of(program: Image) -> MachineFault:
@@ -119,11 +45,19 @@ def test_illegal_fields_are_refused(opcode: Opcode, changes: dict[str, int],
           f"{opcode.name}: {detail}")
 
 
-@pytest.mark.parametrize(("opcode", "changes", "memory", "size", "last"), RANGE)
-def test_words_outside_a_memory_are_refused(opcode: Opcode, changes: dict[str, int], memory: str,
-                                            size: int, last: int) -> None:
-    check(image(instruction(opcode, **changes)), Fault.ON_CHIP_RANGE, 0, last,
-          f"{opcode.name}: last word of {memory} must be below {size}, not {last}")
+@pytest.mark.parametrize(("opcode", "changes", "address", "detail"), RANGE)
+def test_words_outside_a_memory_are_refused(opcode: Opcode, changes: dict[str, int],
+                                            address: int, detail: str) -> None:
+    check(image(instruction(opcode, **changes)), Fault.ON_CHIP_RANGE, 0, address,
+          f"{opcode.name}: {detail}")
+
+
+def test_planes_of_a_drain_are_written_in_turns() -> None:
+    config = PRESETS["test-4x8"]
+    check(image(instruction(DRAIN, dst_base=config.scratchpad_words - 3), config=config),
+          Fault.ON_CHIP_RANGE, 0, config.scratchpad_words + 1,
+          f"DRAIN: every word of the scratchpad must be below {config.scratchpad_words}, not "
+          f"{config.scratchpad_words + 1}")
 
 
 def test_a_table_slot_outside_is_refused_only_if_used() -> None:
