@@ -99,6 +99,12 @@ class Supervisor(wiring.Component):
         index = Signal.like(self.instruction)
         m.d.comb += index.eq(Array(self.indices)[source])
 
+        def stop() -> None:
+            """Let the driver or the watchdog end the run."""
+            m.d.sync += [suspects.eq(unfinished),
+                         cause.eq(Mux(self.abort, Fault.ABORTED, Fault.WATCHDOG))]
+            m.next = "Blame"
+
         with m.FSM() as fsm:
             with m.State("Idle"):
                 with m.If(self.start | self.clear):
@@ -119,9 +125,7 @@ class Supervisor(wiring.Component):
                     m.d.sync += [suspects.eq(reported), cause.eq(Fault.NONE)]
                     m.next = "Blame"
                 with m.Elif(self.abort | expired):
-                    m.d.sync += [suspects.eq(unfinished),
-                                 cause.eq(Mux(self.abort, Fault.ABORTED, Fault.WATCHDOG))]
-                    m.next = "Blame"
+                    stop()
                 with m.Elif(self.ended & self.empty.all()):
                     m.next = "Finish"
             with m.State("Finish"):
@@ -129,6 +133,8 @@ class Supervisor(wiring.Component):
                     m.d.comb += self.finished.eq(1)
                     m.d.sync += [self.done.eq(1), self.reset.eq(1)]
                     m.next = "Idle"
+                with m.Elif(self.abort | expired):
+                    stop()
             with m.State("Blame"):
                 m.d.sync += source.eq(source + 1)
                 with m.If(suspects.bit_select(source, 1) & (~found | (index < instruction))):

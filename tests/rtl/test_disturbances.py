@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from hw.spec.isa import Opcode
 from hw.spec.regs import REGISTERS, Access, Fault
 from sim.tb.axi_bench import Episode, Silence, run_episodes
 from tests.rtl.good_program import (
@@ -27,7 +28,7 @@ from tests.rtl.good_program import (
     stopped,
 )
 from tests.rtl.placed import Placed, fault
-from tests.sim.program_builder import CONFIG, image, load
+from tests.sim.program_builder import CONFIG, image, instruction, load
 
 pytestmark = pytest.mark.rtl
 
@@ -96,6 +97,17 @@ def test_memory_that_never_answers_strikes_the_watchdog(window: str, offset: int
     assert stopped(woke_up) == (Fault.WATCHDOG, expected, 0)
     for outcome in (after_reset, after, patient):
         GOOD.check_complete(outcome, EXPECTED)
+
+
+def test_an_answer_that_nobody_needs_can_be_waited_for_in_vain() -> None:
+    """Memory is silent beyond END: the watchdog and abort end that too."""
+    placed = Placed(image(instruction(Opcode.END), *[load()] * 8))
+    silence = Silence(write=False, address=placed.bases["PROGRAM"] + 2 * SIZE, cycles=1000)
+    expired, aborted = run_between([
+        placed.episode(silence=silence, registers={"WATCHDOG": 300}),
+        placed.episode(silence=silence, commands=((200, "CONTROL", ABORT),))])
+    assert stopped(expired, placed) == (Fault.WATCHDOG, 0, 0)
+    assert stopped(aborted, placed) == (Fault.ABORTED, 0, 0)
 
 
 # --- The driver -----------------------------------------------------------------------------------
