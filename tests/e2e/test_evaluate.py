@@ -48,8 +48,10 @@ def run(folder: Path, results: str, jobs: int, *options: str) -> dict:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda s: s.name)
 def test_what_was_ended_continues(folder: Path, jobs: int, end: signal.Signals) -> None:
     whole = run(folder, "whole", 1)["engines"]["iss"]
+    # What runs in the background of a shell, as CI may, ignores SIGINT, and so would the child.
     child = subprocess.Popen(command(folder, "parts", jobs), cwd=ROOT, start_new_session=True,
-                             stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     kept = 0
     while kept < 20:
         assert child.poll() is None, "ended before it was stopped"
