@@ -13,6 +13,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 MODEL  ?=
 TARGET ?= ulx3s-85f
 INPUT  ?=
+RTL    ?=
 DEMO   := build/demo
 SIM    := build/sim
 
@@ -26,6 +27,7 @@ help:
 	@echo "make lint    style and types"
 	@echo "make docs    print the generated pages of the manual"
 	@echo "make bench   times, cycles and traffic as tables"
+	@echo "             RTL=1 for whole frames and layers in RTL, against the goals (minutes)"
 	@echo "make setup   the virtual environment alone"
 	@echo "make clean   remove build/"
 
@@ -65,7 +67,7 @@ docs: $(STAMP)
 	$(PY) -m docs.generate
 
 bench: $(STAMP)
-	$(PY) -m tests.bench
+	$(PY) -m tests.bench $(if $(RTL),--rtl --jobs $(JOBS))
 
 clean:
 	rm -rf build

@@ -7,18 +7,22 @@ from typing import Any
 
 from codegen.emit.listing import listing
 from codegen.emit.manifest import manifest
-from codegen.emit.report import report
+from codegen.emit.page import page
+from codegen.emit.report import predict, report
+from codegen.emit.timeline import timeline
 from codegen.errors import BuildError
 from codegen.frontend.importer import import_model
 from codegen.ir import Graph
 from codegen.lowered import Instruction
 from codegen.passes.allocate import allocate
+from codegen.passes.cascade import with_cascades
 from codegen.passes.footprint import Footprints
 from codegen.passes.hoist import hoist
 from codegen.passes.normalize import normalize
 from codegen.passes.pack import ConstantPool
 from codegen.passes.place import place
 from codegen.passes.schedule import schedule
+from codegen.passes.search import choose, plan
 from codegen.passes.synchronize import synchronize
 from hw.spec.config import ArrayConfig
 from hw.spec.image import Image
@@ -33,13 +37,16 @@ Progress = Callable[[str], None]
 class Build:
     """Everything a compilation makes, not yet written to files.
 
-    ``image`` is the bytes of ``program.bin``; `manifest` and `report` are JSON values.
+    ``image`` is the bytes of ``program.bin``; `manifest` and `report` are JSON values; `listing`,
+    `timeline` and `page` are the text of files.
     """
 
     image: bytes
     manifest: dict[str, Any]
     listing: str
     report: dict[str, Any]
+    timeline: str
+    page: str
 
 
 def compile_model(path: Path, config: ArrayConfig, *, target: str, keep_tensors: bool = False,
@@ -81,11 +88,19 @@ def compile_graph(graph: Graph, config: ArrayConfig, *, target: str, keep_tensor
     say("normalize and place")
     graph = normalize(graph, config)
     lowered = place(graph, config, keep_tensors=keep_tensors)
-    addresses, activation_bytes = allocate(lowered, config)
+    say("tile")
+    lowered, choices = choose(lowered, config, bytes_per_cycle=bandwidth, latency=latency,
+                              progress=progress)
     constants = ConstantPool()
-    say("tile and schedule")
-    program, scratchpad_words = schedule(lowered, addresses, config, constants,
-                                         bytes_per_cycle=bandwidth, progress=progress)
+    folds = {k.name: fold for c in choices
+             for k, fold in zip(lowered.kernels[c.start:c.stop], c.folds)}
+    planned = plan(lowered, config, constants, folds, bytes_per_cycle=bandwidth)
+    lowered, cascades = with_cascades(
+        lowered, [(c.start, c.stop, c.divisor) for c in choices], planned, config,
+        bytes_per_cycle=bandwidth)
+    addresses, activation_bytes = allocate(lowered, config)
+    say("schedule")
+    program, scratchpad_words = schedule(lowered, addresses, config, constants, planned, cascades)
     say("synchronize")
     footprints = Footprints(config, activation_bytes)
     program = hoist(program, footprints, config)
@@ -95,14 +110,17 @@ def compile_graph(graph: Graph, config: ArrayConfig, *, target: str, keep_tensor
                   constants=bytes(constants.data), activation_bytes=activation_bytes)
     data = image.to_bytes()
     say("predict cycles")
+    predictions = predict(program, config, bytes_per_cycle=bandwidth, latency=latency)
+    costs = report(lowered, program, config, target=target, image=image, predictions=predictions,
+                   bytes_per_cycle=bandwidth, latency=latency, scratchpad_words=scratchpad_words,
+                   choices=choices)
     return Build(
         image=data,
         manifest=manifest(lowered, addresses, config, program, target=target, image=data,
                           activation_bytes=activation_bytes),
         listing=listing(image.program, [i.kernel for i in program], config),
-        report=report(lowered, program, config, target=target, image=image,
-                      bytes_per_cycle=bandwidth, latency=latency,
-                      scratchpad_words=scratchpad_words))
+        report=costs, timeline=timeline(costs, program, predictions[bandwidth]),
+        page=page(costs, program, predictions[bandwidth]))
 
 
 def encode(program: list[Instruction], config: ArrayConfig) -> bytes:

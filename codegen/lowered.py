@@ -4,6 +4,7 @@ Letters: R, C: rows and columns of the array. A *brick* is R channels; a buffer 
 ``[brick][row][column][R]``. A *lane* is a channel's position in that order: brick * R + lane.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from hw.spec.config import ArrayConfig
 from hw.spec.isa import Opcode
 
 __all__ = ["Buffer", "ConvKernel", "ElementwiseKernel", "Instruction", "Kernel", "Layout",
-           "Lowered", "PoolKernel", "Sink", "View", "sources"]
+           "Lowered", "PoolKernel", "Sink", "Upsampled", "View", "layer_name", "sources"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,13 +81,22 @@ class View:
     brick: int
     layout: Layout
 
+    def bricks(self) -> set[int]:
+        """Bricks of the buffer that the tensor has."""
+        return set(range(self.brick, self.brick + self.layout.bricks))
+
+    def overlaps(self, other: "View") -> bool:
+        """Whether the two have bricks in common."""
+        return self.buffer is other.buffer and bool(self.bricks() & other.bricks())
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sink:
     """One place a kernel's result goes to, and what happens to it on the way.
 
     `table` is applied first, then 2x2 maxima if `pool`; the result is tensor `tensor`, from brick
-    `brick` of `buffer` on. `wanted` are those of its bricks that somebody reads.
+    `brick` of `buffer` on. `wanted` are those of its bricks that somebody reads, `stored` those
+    that somebody reads from memory.
     """
 
     tensor: str
@@ -95,6 +105,7 @@ class Sink:
     buffer: Buffer
     brick: int
     wanted: frozenset[int] = frozenset()
+    stored: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,12 +124,32 @@ class Kernel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Upsampled:
+    """Planes of an input that are not in memory, for they repeat the pixels of a small tensor.
+
+    Parameters
+    ----------
+    view : View
+        The small tensor.
+    plane : int
+        First of these planes.
+    log2 : (int, int)
+        Each row, each column of the small tensor counts ``2**log2`` times.
+    """
+
+    view: View
+    plane: int
+    log2: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ConvKernel(Kernel):
     """Convolution on the array. If `folded`, the source is packed and kernel taps are lanes."""
 
     op: ir.Conv
     source: View
     folded: bool = False
+    upsampled: Upsampled | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +173,9 @@ class ElementwiseKernel(Kernel):
 def sources(kernel: Kernel) -> tuple[View, ...]:
     """What `kernel` reads."""
     match kernel:
-        case ConvKernel() | PoolKernel():
+        case ConvKernel():
+            return (kernel.source, *((kernel.upsampled.view,) if kernel.upsampled else ()))
+        case PoolKernel():
             return (kernel.source,)
         case ElementwiseKernel():
             return (kernel.a,) if kernel.b is None else (kernel.a, kernel.b)
@@ -154,12 +187,20 @@ class Lowered:
     """A network as kernels in execution order, and where every tensor is.
 
     ``views`` has each tensor that is in memory; with ``keep_tensors`` that is every named one.
+    ``groups`` are the kernels again: those of a group run side by side, and groups one after
+    another.
     """
 
     graph: ir.Graph
     kernels: tuple[Kernel, ...]
     views: dict[str, View]
     keep_tensors: bool
+    groups: tuple[tuple[Kernel, ...], ...]
+
+
+def layer_name(group: Sequence[Kernel]) -> str:
+    """Name of a group in reports."""
+    return "+".join(kernel.name for kernel in group)
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,8 @@
 """Times, cycles and traffic of the default and the real networks: ``make bench``.
 
 Deterministic figures (cycles, bytes, mismatches) are the point; seconds depend on the machine and
-are printed beside ONNX Runtime's on the same machine. Writes ``build/bench.json``.
+are printed beside ONNX Runtime's on the same machine. Writes ``build/bench.json``. With ``--rtl``
+tests/bench_rtl.py measures instead, and writes ``build/bench-rtl.json``.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from codegen.zoo.models import DEFAULT
+from tests import bench_rtl
 from tests.data import data_folder
 
 NETWORKS = {
@@ -65,15 +68,28 @@ def measure(name: str, model: str, *options: str) -> dict[str, Any]:
 def main() -> int:
     """Measure all, print the tables, write the JSON."""
     arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    arguments.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    arguments.add_argument("--json", type=Path, help="where to write the results")
     arguments.add_argument("--only", default="", help="part of the name of what to measure")
+    arguments.add_argument("--rtl", action="store_true",
+                           help="whole frames in RTL at 2, 4 and 8 B/cycle (minutes)")
+    arguments.add_argument("--network", default=DEFAULT, metavar="MODEL",
+                           help=f"of --rtl: file or zoo model (default: {DEFAULT})")
+    arguments.add_argument("--jobs", type=int, metavar="N",
+                           help="of --rtl: also run every layer by itself, N at a time")
     args = arguments.parse_args()
+    if args.rtl and args.only:
+        arguments.error("--rtl must be used with --network, not with --only")
+    if not args.rtl and (args.jobs is not None or args.network != DEFAULT):
+        arguments.error("--network and --jobs must be used with --rtl")
+    if args.rtl:
+        return bench_rtl.run(args.network, args.jobs, args.json or Path("build/bench-rtl.json"))
+    path = args.json or Path("build/bench.json")
     rows = [measure(name, model) for name, model in NETWORKS.items()
             if args.only in name and ("/" not in model or (data_folder() / model).exists())]
     rows += [measure(f"yolov4-tiny-416 on {r}x{c}", "yolov4-tiny-416", "--rows", str(r),
                      "--columns", str(c)) for r, c in ARRAYS if args.only in f"on {r}x{c}"]
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n")
     console = Console(width=None if sys.stdout.isatty() else 175, highlight=False)
     console.print(_table(rows))
     return int(any(row["mismatches"] for row in rows))

@@ -12,9 +12,10 @@ from hw.spec.config import PRESETS, ArrayConfig
 from sim.build import BuildFolder, read_build
 from sim.golden import Golden
 from sim.inputs import load_input
+from sim.slices.cut import Layer, read_layers
 from sim.verify import Verification, verify
 
-__all__ = ["build_folder", "compile_zoo", "verify_folder", "zoo_model"]
+__all__ = ["build_folder", "compile_zoo", "layer_of", "verify_folder", "zoo_model"]
 
 
 @lru_cache(maxsize=None)
@@ -38,6 +39,12 @@ def build_folder(model: Path, folder: Path, config: ArrayConfig | str = "test-4x
     build = compile_model(model, size, target=target, **options)  # type: ignore[arg-type]
     write_build(build, model.read_bytes(), folder)
     return read_build(folder)
+
+
+def layer_of(build: BuildFolder, node: str) -> Layer:
+    """The layer that does a node: how the compiler groups nodes is none of a test's business."""
+    (layer,) = (layer for layer in read_layers(build) if node in layer.nodes)
+    return layer
 
 
 def verify_folder(build: BuildFolder, *, picture: Path | None = None, seed: int = 0,

@@ -13,7 +13,7 @@ __all__ = ["write_build"]
 
 
 def write_build(build: Build, model: bytes, folder: Path) -> None:
-    """Write ``model.onnx``, ``program.bin``, ``manifest.json``, ``listing.txt``, ``report.json``.
+    """Write the files of a build, which docs/artifacts.md describes.
 
     Files are written beside the folder first and moved when all are there; other files in the
     folder stay.
@@ -28,6 +28,8 @@ def write_build(build: Build, model: bytes, folder: Path) -> None:
         "program.bin": build.image,
         "listing.txt": build.listing.encode(),
         "report.json": _json(build.report),
+        "report.html": build.page.encode(),
+        "timeline.json": build.timeline.encode(),
         "manifest.json": _json(build.manifest),
     }
     staging: Path | None = None

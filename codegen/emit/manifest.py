@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codegen import ir
-from codegen.lowered import Buffer, Instruction, Lowered, View
+from codegen.lowered import Buffer, Instruction, Lowered, View, layer_name
 from hw.spec.config import ArrayConfig
 from hw.spec.image import FORMAT_VERSION, INTERFACE_VERSION
 from hw.spec.isa import Isa, Opcode
@@ -41,20 +41,21 @@ def manifest(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
     - ``gather``, for bookkeeping aliases: base64 of zlib of int32[size], where each element
       stands in channel-row-column order; absent if in place.
 
-    ``instructions`` of a layer is ``[first, stop]``, from behind the last store of the layer
-    before to behind its own last store: the layers' ranges follow one another, and have all
-    instructions but END. Loads that were hoisted are in the range of an earlier layer.
+    A layer is a kernel, or a cascade of several. Its ``instructions`` are ``[first, stop]``, from
+    behind the last store of the layer before to behind its own: the layers' ranges follow one
+    another, and have all instructions but END. Loads that were hoisted are in the range of an
+    earlier layer.
     """
     graph = lowered.graph
     last_store = {i.kernel: n for n, i in enumerate(program) if i.opcode == Opcode.STORE}
     written = [(s.buffer, s.brick, s.brick + k.out.bricks, last_store[k.name])
-               for k in lowered.kernels for s in k.sinks]
+               for k in lowered.kernels for s in k.sinks if s.stored]
 
     def complete_at(view: View) -> int:
         first, last = view.brick, view.brick + view.layout.bricks
         return max((at for buffer, a, b, at in written
                     if buffer is view.buffer and a < last and first < b), default=-1)
-    stops = [last_store[k.name] + 1 for k in lowered.kernels]
+    stops = [max(last_store.get(k.name, -1) for k in group) + 1 for group in lowered.groups]
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": graph.name,
@@ -75,9 +76,10 @@ def manifest(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
                     for name, t in graph.tensors.items()
                     if not name.startswith("%") and t.data is None],
         "folded": list(graph.folded),
-        "layers": [{"name": k.name, "kind": k.kind, "fused": list(k.fused),
-                    "tensors": [s.tensor for s in k.sinks], "instructions": [first, stop]}
-                   for k, first, stop in zip(lowered.kernels, [0, *stops], stops)],
+        "layers": [{"name": layer_name(group), "instructions": [first, stop], "kernels": [
+                        {"name": k.name, "kind": k.kind, "fused": list(k.fused),
+                         "tensors": [s.tensor for s in k.sinks]} for k in group]}
+                   for group, first, stop in zip(lowered.groups, [0, *stops], stops)],
     }
 
 

@@ -1,6 +1,7 @@
 """Give every buffer an address in the activations window.
 
-Buffers whose lives do not overlap share memory; with ``keep_tensors`` all live for ever.
+Buffers whose lives do not overlap share memory; with ``keep_tensors`` all live for ever. What only
+the kernels of one group write and read is not in memory at all.
 """
 
 from codegen.errors import BuildError
@@ -28,18 +29,21 @@ def allocate(lowered: Lowered, config: ArrayConfig) -> tuple[dict[Buffer, int], 
         If the window would be larger than an instruction can address.
     """
     first, last = dict[Buffer, int](), dict[Buffer, int]()
-    for i, kernel in enumerate(lowered.kernels):
+    sinks = [sink for kernel in lowered.kernels for sink in kernel.sinks]
+    on_chip = {s.buffer for s in sinks} - {s.buffer for s in sinks if s.stored}
+    for i, kernel in ((i, kernel) for i, group in enumerate(lowered.groups) for kernel in group):
         for buffer in (*(v.buffer for v in sources(kernel)), *(s.buffer for s in kernel.sinks)):
-            first.setdefault(buffer, i)
-            last[buffer] = i
+            if buffer not in on_chip:
+                first.setdefault(buffer, i)
+                last[buffer] = i
     for entry in lowered.graph.inputs:
         buffer = lowered.views[entry.tensor].buffer
         first[buffer] = -1
-        last.setdefault(buffer, len(lowered.kernels))
+        last.setdefault(buffer, len(lowered.groups))
     for out in lowered.graph.outputs:
-        last[lowered.views[out.tensor].buffer] = len(lowered.kernels)
+        last[lowered.views[out.tensor].buffer] = len(lowered.groups)
     if lowered.keep_tensors:
-        last = dict.fromkeys(last, len(lowered.kernels))
+        last = dict.fromkeys(last, len(lowered.groups))
 
     placed: list[tuple[int, int, Buffer]] = []
     for buffer in sorted((b for b in first if b.data is None),

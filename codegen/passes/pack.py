@@ -13,8 +13,10 @@ window. Equal because a convolution is a sum over taps and channels in any order
 - the input zero point is folded into the bias: ``bias - x_zero_point * sum(w)``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +93,9 @@ class PackedConv:
     A convolution is `segments` independent ones over `planes` source planes each: one if dense,
     one per group of bricks if depthwise. ``tiles[s]`` are the output tiles of segment s.
     Sizes are those that the MAC instructions see, so after folding.
+
+    Planes `upsampled`, [first, stop), are read from a small tensor of `small_words` words, which
+    is on chip as a whole; no chunk has some of them and others.
     """
 
     fold: Fold
@@ -105,6 +110,21 @@ class PackedConv:
     kernel: tuple[int, int]
     strides: tuple[int, int]
     pads: tuple[int, int]
+    upsampled: tuple[int, int] = (0, 0)
+    small_words: int = 0
+
+    def held_planes(self) -> int:
+        """Planes that are on chip row by row."""
+        return self.planes - self.upsampled[1] + self.upsampled[0]
+
+    def held_plane(self, plane: int) -> int:
+        """Where plane `plane` stands among those."""
+        first, stop = self.upsampled
+        return plane if plane < stop else plane - stop + first
+
+    def is_upsampled(self, plane: int) -> bool:
+        """Whether `plane` is read from the small tensor."""
+        return self.upsampled[0] <= plane < self.upsampled[1]
 
     def passes(self) -> int:
         """Weight tiles of the heaviest output tile."""
@@ -146,6 +166,12 @@ def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool,
     if fold != Fold.NONE:
         columns, lanes = out.columns, np.arange(w.shape[1])
         planes = -(-len(lanes) // r)
+    upsampled, small_words = (0, 0), 0
+    if kernel.upsampled is not None:
+        small = kernel.upsampled.view.layout
+        upsampled = kernel.upsampled.plane, kernel.upsampled.plane + small.bricks
+        small_words = small.bricks * small.rows * small.columns
+    cuts = sorted({0, *upsampled, planes})
     tiles = []
     for segment in range(segments):
         group = []
@@ -153,13 +179,14 @@ def pack(kernel: ConvKernel, config: ArrayConfig, pool: ConstantPool,
             tile = segment * tiles_per_segment + i
             block = _depthwise_tile(kernel, config, tile, planes) if op.depthwise \
                 else _dense_tile(w, lanes, config, tile, planes)
-            group.append(TileWeights(chunks=_chunks(block, config, pool),
+            group.append(TileWeights(chunks=_chunks(block, cuts, config, pool),
                                      parameters=pool.add(entries[tile].tobytes())))
         tiles.append(tuple(group))
     return PackedConv(
         fold=fold, segments=segments, planes=planes, tiles=tuple(tiles), in_rows=rows,
         in_columns=columns, out_rows=out.rows, out_columns=out.columns,
-        kernel=(w.shape[2], w.shape[3]), strides=strides, pads=pads)
+        kernel=(w.shape[2], w.shape[3]), strides=strides, pads=pads, upsampled=upsampled,
+        small_words=small_words)
 
 
 def _dense_tile(w: npt.NDArray[np.int16], lanes: npt.NDArray[np.int64], config: ArrayConfig,
@@ -186,24 +213,30 @@ def _depthwise_tile(kernel: ConvKernel, config: ArrayConfig, tile: int,
     return block
 
 
-def _chunks(block: npt.NDArray[np.int16], config: ArrayConfig,
+def _chunks(block: npt.NDArray[np.int16], cuts: Sequence[int], config: ArrayConfig,
             pool: ConstantPool) -> tuple[Chunk, ...]:
-    """Split int16[planes, KH, KW, R, C] into chunks of weights that PEs can hold."""
-    planes, kh, kw, r, _ = block.shape
+    """Split int16[planes, KH, KW, R, C] into chunks of weights that PEs can hold, with planes
+    from one of `cuts` to the next, or fewer.
+    """
+    _, kh, kw, r, _ = block.shape
     limit = max(1, min(_CHUNK_WORDS, config.weight_words // 4) // r)
     kc = min(kw, limit, MAX_KERNEL)
     kr = min(kh, max(1, limit // kc), MAX_KERNEL) if kc == kw else 1
-    np_ = min(planes, max(1, limit // (kr * kc))) if (kr, kc) == (kh, kw) else 1
-    np_ = -(-planes // -(-planes // np_))  # even shares
+    most = max(1, limit // (kr * kc)) if (kr, kc) == (kh, kw) else 1
+    runs = []
+    for start, stop in pairwise(cuts):
+        shares = -(-(stop - start) // most)
+        step = -(-(stop - start) // shares)  # even ones
+        runs += [(p, min(p + step, stop)) for p in range(start, stop, step)]
     found, rest = [], block
     first = True
     while first or rest.any():
         addend = np.clip(rest, config.weight_min, 127)
         rest = rest - addend
-        for p in range(0, planes, np_):
+        for p, p_stop in runs:
             for y in range(0, kh, kr):
                 for x in range(0, kw, kc):
-                    part = addend[p:p + np_, y:y + kr, x:x + kc]
+                    part = addend[p:p_stop, y:y + kr, x:x + kc]
                     if not first and not part.any():
                         continue
                     found.append(Chunk(

@@ -53,17 +53,12 @@ def place(graph: ir.Graph, config: ArrayConfig, *, keep_tensors: bool) -> Lowere
     read = _bricks_read(kernels, views.values() if keep_tensors else
                         (views[out.tensor] for out in graph.outputs))
     written = {s.buffer for k in kernels for s in k.sinks}
+    kernels = tuple(replace(k, sinks=tuple(_wanted(s, k, read) for s in k.sinks)) for k in kernels)
     return Lowered(
-        graph=graph, keep_tensors=keep_tensors,
-        kernels=tuple(replace(k, sinks=tuple(_wanted(s, k, read) for s in k.sinks))
-                      for k in kernels),
+        graph=graph, keep_tensors=keep_tensors, kernels=kernels,
+        groups=tuple((kernel,) for kernel in kernels),
         views={name: view for name, view in views.items()
-               if view.buffer not in written or _bricks(view) <= read[view.buffer]})
-
-
-def _bricks(view: View) -> set[int]:
-    """Bricks of its buffer that `view` covers."""
-    return set(range(view.brick, view.brick + view.layout.bricks))
+               if view.buffer not in written or view.bricks() <= read[view.buffer]})
 
 
 def _bricks_read(kernels: Iterable[Kernel], views: Iterable[View]) -> dict[Buffer, set[int]]:
@@ -71,16 +66,16 @@ def _bricks_read(kernels: Iterable[Kernel], views: Iterable[View]) -> dict[Buffe
     read = defaultdict[Buffer, set[int]](set)
     for kernel in kernels:
         for view in sources(kernel):
-            read[view.buffer] |= _bricks(view)
+            read[view.buffer] |= view.bricks()
     for view in views:
-        read[view.buffer] |= _bricks(view)
+        read[view.buffer] |= view.bricks()
     return read
 
 
 def _wanted(sink: Sink, kernel: Kernel, read: dict[Buffer, set[int]]) -> Sink:
     """`sink`, knowing which bricks of it are read."""
-    return replace(sink, wanted=frozenset(
-        b for b in range(kernel.out.bricks) if sink.brick + b in read[sink.buffer]))
+    wanted = frozenset(b for b in range(kernel.out.bricks) if sink.brick + b in read[sink.buffer])
+    return replace(sink, wanted=wanted, stored=wanted)
 
 
 def _with_own_names(kernels: Iterator[Kernel]) -> Iterator[Kernel]:

@@ -5,7 +5,7 @@ without tokens. :mod:`codegen.passes.hoist` moves loads forward, then
 :mod:`codegen.passes.synchronize` lets the queues overlap.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from codegen import ir
 from codegen.ir import Int8
@@ -19,11 +19,13 @@ from codegen.lowered import (
     Sink,
     View,
 )
+from codegen.passes.cascade import Cascade
 from codegen.passes.onchip import Cache, Ring
-from codegen.passes.pack import ConstantPool, Fold, pack
+from codegen.passes.pack import ConstantPool
+from codegen.passes.schedule_cascade import write_cascade
 from codegen.passes.schedule_conv import ConvWriter
 from codegen.passes.surfaces import named, surface, window
-from codegen.passes.tile import input_span, plan_blocks, plan_conv, spans
+from codegen.passes.tile import Planned, input_span, plan_blocks, spans
 from hw.spec.config import ArrayConfig
 from hw.spec.isa import Elementwise, LinearTarget, Opcode, Window
 from hw.spec.numerics import MULTIPLIER_ONE
@@ -32,26 +34,33 @@ __all__ = ["Writer", "schedule"]
 
 
 def schedule(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig,
-             constants: ConstantPool, *, bytes_per_cycle: float,
-             progress: Callable[[str], None] | None = None
-             ) -> tuple[list[Instruction], dict[str, int]]:
-    """Instructions of all kernels, END last. Weights and tables are added to `constants`.
+             constants: ConstantPool, planned: Mapping[str, Planned],
+             cascades: Mapping[str, Cascade]) -> tuple[list[Instruction], dict[str, int]]:
+    """Instructions of all kernels, END last. Tables are added to `constants`.
 
-    Also returns how many scratchpad words each kernel has, by name.
+    Parameters
+    ----------
+    planned, cascades
+        By name of the kernel, or of the first kernel of the cascade.
+
+    Returns
+    -------
+    list
+    dict
+        How many scratchpad words each group has, by the name of its first kernel.
     """
     writer = Writer(config, addresses, constants)
     words = dict[str, int]()
-    for kernel in lowered.kernels:
-        if progress:
-            progress(kernel.name)
+    for group in lowered.groups:
+        kernel = group[0]
         writer.kernel = kernel.name
         before = writer.scratchpad.taken
         match kernel:
+            case ConvKernel() if kernel.name in cascades:
+                write_cascade(writer, cascades[kernel.name])
             case ConvKernel():
-                fold = _cheapest_fold(kernel, config, bytes_per_cycle)
-                packed = pack(kernel, config, constants, fold)
-                plan = plan_conv(kernel, packed, config, bytes_per_cycle=bytes_per_cycle)
-                ConvWriter(writer, kernel, packed, plan).write()
+                own = planned[kernel.name]
+                ConvWriter(writer, kernel, own.packed, own.plan).write()
             case PoolKernel():
                 _pool(writer, kernel)
             case ElementwiseKernel():
@@ -60,17 +69,6 @@ def schedule(lowered: Lowered, addresses: dict[Buffer, int], config: ArrayConfig
     writer.kernel = ""
     writer.emit(Opcode.END)
     return writer.instructions, words
-
-
-def _cheapest_fold(kernel: ConvKernel, config: ArrayConfig, bytes_per_cycle: float) -> Fold:
-    """Which kernel taps should be lanes: more of them save passes, and cost loads."""
-    if not kernel.folded:
-        return Fold.NONE
-
-    def cost(fold: Fold) -> float:
-        packed = pack(kernel, config, ConstantPool(), fold)
-        return plan_conv(kernel, packed, config, bytes_per_cycle=bytes_per_cycle).cost
-    return min((Fold.ROW, Fold.WINDOW), key=cost)
 
 
 class Writer:

@@ -16,11 +16,17 @@ from codegen.lowered import ConvKernel
 from codegen.passes.pack import Fold, PackedConv
 from hw.spec.config import ArrayConfig
 
-__all__ = ["Block", "ConvPlan", "block_planes", "input_span", "plan_blocks", "plan_conv", "spans"]
+__all__ = ["BURST_CYCLES", "Block", "ConvPlan", "OVERHEAD_CYCLES", "Planned", "TRAFFIC_WEIGHT",
+           "block_planes", "input_span", "plan_blocks", "plan_conv", "spans"]
 
+# What the cost of a plan is made of, beyond the cycles of the busiest unit.
 
-_OVERHEAD_CYCLES = 12
-_BURST_CYCLES = 2
+#: Of an instruction in which its unit does not work.
+OVERHEAD_CYCLES = 12
+#: Of a short run of bytes.
+BURST_CYCLES = 2
+#: A mild preference for little traffic: bandwidth that others could use.
+TRAFFIC_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,14 @@ class ConvPlan:
     bytes_moved: int
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planned:
+    """A convolution by itself: its weights as the array takes them, and how it is cut."""
+
+    packed: PackedConv
+    plan: ConvPlan
+
+
 def spans(total: int, step: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of consecutive pieces of `step`, the last one shorter."""
     for start in range(0, total, step):
@@ -70,7 +84,8 @@ def block_planes(packed: PackedConv) -> int:
     """Planes that a block of input has in a plan without a ring."""
     if packed.fold != Fold.NONE:
         return packed.planes
-    return max(c.planes for segment in packed.tiles for t in segment for c in t.chunks)
+    return max((c.planes for segment in packed.tiles for t in segment for c in t.chunks
+                if not packed.is_upsampled(c.plane)), default=0)
 
 
 def plan_conv(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig, *,
@@ -125,7 +140,8 @@ def _with_rings(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
     kh, stride = packed.kernel[0], packed.strides[0]
     in_columns = min(packed.in_columns, (columns - 1) * packed.strides[1] + packed.kernel[1])
     tiles_down = -(-packed.out_rows // rows)
-    row_words = packed.planes * in_columns
+    row_words = packed.held_planes() * in_columns
+    room = config.scratchpad_words - packed.small_words
 
     def cost(stripe: int, slots: int, ring: int, hidden: bool) -> ConvPlan:
         return _estimate(kernel, packed, config, bytes_per_cycle, rows=rows, columns=columns,
@@ -137,13 +153,13 @@ def _with_rings(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
         need = min(packed.in_rows, (stripe * rows - 1) * stride + kh)
         ahead = min(packed.in_rows, need + stripe * rows * stride)
         for ring, slots in ((ahead, 2), (need, 2), (need, 1)):
-            if row_words * ring + slot * slots <= config.scratchpad_words:
+            if row_words * ring + slot * slots <= room:
                 yield cost(stripe, slots, ring, ring >= ahead)
                 break
     window = min(packed.in_rows, (rows - 1) * stride + kh) * in_columns
     largest = block_planes(packed)
     for slots in (2, 1):
-        if window * largest * slots + slot * slots <= config.scratchpad_words:
+        if window * largest * slots + slot * slots <= room:
             yield cost(1, slots, 0, slots == 2)
             break
 
@@ -168,6 +184,14 @@ def _estimate(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
         if passes * r * config.lane_groups > config.weight_words:
             repeats = len(down) * len(across)
     weights = packed.segments * weight_words * c * repeats
+    # Weights of the next brick that find no room beside those in use come during its last tile.
+    brick_words = passes * r * config.lane_groups
+    late = min(brick_words, max(0, 2 * brick_words - config.weight_words))
+    tile_cycles = passes * config.lane_groups * max(r, rows * columns)
+    stall = 0.0
+    if repeats > 1:
+        stall = max(0.0, late * c / bytes_per_cycle - tile_cycles) * (
+            packed.segments * len(packed.tiles[0]) // config.lane_groups * repeats)
 
     def width(span: tuple[int, int]) -> int:
         a, b = input_span(span, packed.strides[1], packed.pads[1], packed.kernel[1],
@@ -181,7 +205,7 @@ def _estimate(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
             runs += kernel.op.weights.shape[2] - 1
         row_bytes = runs * sum(map(width, across)) * pixel
     else:
-        runs = packed.segments * packed.planes
+        runs = packed.segments * packed.held_planes()
         row_bytes = runs * r * sum(map(width, across))
     loads = 1
     if not ring:
@@ -189,23 +213,23 @@ def _estimate(kernel: ConvKernel, packed: PackedConv, config: ArrayConfig,
     input_rows = packed.in_rows if ring else sum(
         min(packed.in_rows, (y1 - y0 - 1) * packed.strides[0] + packed.kernel[0])
         for y0, y1 in down)
-    inputs = loads * row_bytes * input_rows
+    inputs = loads * row_bytes * input_rows + len(across) * packed.small_words * r
     # short runs of bytes cost a burst each
     bursts = loads * runs * len(across) * (input_rows if len(across) > 1 or packed.fold != Fold.NONE
                                            else len(down))
     outputs = sum(tiles * pixels * c // (4 if s.pool else 1) for s in kernel.sinks)
     moved = weights + inputs + outputs
     first = row_bytes // len(across) * min(packed.in_rows, rows * packed.strides[0]
-                                           + packed.kernel[0])
-    exposed = (first if hidden else inputs) / bytes_per_cycle
+                                           + packed.kernel[0]) + packed.small_words * r
+    exposed = (first if hidden else inputs) / bytes_per_cycle + stall
     # every instruction has some cycles in which its unit does not work
     blocks = len(down) * len(across)
     instructions = blocks * (packed.segments + tiles * (1 + len(kernel.sinks)))
-    exposed += _BURST_CYCLES * bursts + _OVERHEAD_CYCLES * instructions
+    exposed += BURST_CYCLES * bursts + OVERHEAD_CYCLES * instructions
     if slots == 1:
         exposed += outputs / bytes_per_cycle + post
-    # a mild preference for little traffic: bandwidth that others could use
-    cost = max(mac, post, moved / bytes_per_cycle) + exposed + 0.05 * moved / bytes_per_cycle
+    cost = (max(mac, post, moved / bytes_per_cycle) + exposed
+            + TRAFFIC_WEIGHT * moved / bytes_per_cycle)
     return ConvPlan(tile_rows=rows, tile_columns=columns, stripe_tiles=stripe, ring_rows=ring,
                     slots=slots, cost=cost, bytes_moved=moved)
 

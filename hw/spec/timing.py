@@ -73,6 +73,8 @@ class Prediction:
         When the unit could start the next instruction of its queue.
     ends : list[int]
         When all effects were visible and the tokens were given.
+    waits, stalls : list[int]
+        For how long it waited for tokens before its start, its unit free, and for memory behind it.
     read_bytes, written_bytes : int
         Whole bus beats, the program included.
     """
@@ -82,6 +84,8 @@ class Prediction:
     starts: list[int]
     releases: list[int]
     ends: list[int]
+    waits: list[int]
+    stalls: list[int]
     read_bytes: int
     written_bytes: int
 
@@ -148,8 +152,9 @@ class _Simulation:
         self.cost = [0.0] * len(Queue)  # of what is running
         self.accumulator = 0  # of the last MAC
         self.tokens = [[0] * len(Queue) for _ in Queue]  # [to][from]
-        self.busy, self.wait, self.stall = ([0.0] * len(Queue) for _ in range(3))
-        self.starts, self.releases, self.ends = ([0.0] * len(program) for _ in range(3))
+        self.busy = [0.0] * len(Queue)
+        self.starts, self.releases, self.ends, self.waits, self.stalls = (
+            [0.0] * len(program) for _ in range(5))
         self.read_bytes = self.written_bytes = 0
 
     def run(self) -> Prediction:
@@ -162,12 +167,17 @@ class _Simulation:
         cycles = max(self.dispatcher_free, self.last_arrival, *self.ends[:self.count], 0.0) + 1
         for times in (self.starts, self.releases, self.ends):
             times[self.count:] = [cycles] * (len(times) - self.count)
+
+        def total(times: list[float], queue: Queue) -> int:
+            return round(sum(time for time, (opcode, _) in zip(times, self.program[:self.count])
+                             if QUEUE_OF[opcode] == queue))
         return Prediction(
             cycles=ceil(cycles), queues={q: QueueCycles(
-                busy=round(self.busy[q]), wait=round(self.wait[q]), stall=round(self.stall[q]))
+                busy=round(self.busy[q]), wait=total(self.waits, q), stall=total(self.stalls, q))
                 for q in Queue},
             starts=[round(t) for t in self.starts], releases=[round(t) for t in self.releases],
-            ends=[round(t) for t in self.ends], read_bytes=self.read_bytes,
+            ends=[round(t) for t in self.ends], waits=[round(t) for t in self.waits],
+            stalls=[round(t) for t in self.stalls], read_bytes=self.read_bytes,
             written_bytes=self.written_bytes)
 
     def _at(self, time: float, kind: int, index: int) -> None:
@@ -295,7 +305,7 @@ class _Simulation:
         opcode, fields = self.program[index]
         cycles: float = unit_cycles(opcode, fields, self.config)
         ready = max(self.free[queue], self.head_since[queue])
-        self.wait[queue] += max(0.0, armed - ready)
+        self.waits[index] = max(0.0, armed - ready)
         if queue == Queue.MAC:
             # The shadow registers take the first weight tile while the MAC ahead is running.
             cycles -= min(weight_fill_cycles(self.config), max(0.0, self.free[queue] - armed))
@@ -329,7 +339,7 @@ class _Simulation:
         """The unit is free for the next instruction."""
         self.running[queue] = False
         self.free[queue] = self.releases[index] = self.now
-        self.stall[queue] += max(0.0, self.now - self.starts[index] - self.cost[queue])
+        self.stalls[index] = max(0.0, self.now - self.starts[index] - self.cost[queue])
         if self.armed[queue] is not None:
             self._start(queue)
 

@@ -108,7 +108,7 @@ def _layers(build: BuildFolder, text: str, *, tiled: bool = False) -> tuple[list
     """Numbers of the layers, and the tile behind a slash if `tiled`. Names may have slashes."""
     layers = read_layers(build)
     named = [layer.number for layer in layers if text == layer.name] \
-        or [layer.number for layer in layers if text in layer.fused]
+        or [layer.number for layer in layers if text in layer.nodes]
     if len(named) > 1 and tiled:
         raise SimError(f"--waves must name one layer, and {text!r} is part of layers {named}; say "
                        f"which by its number.")

@@ -33,9 +33,9 @@ class Layer:
     number
         Counted from 1, as the build's report lists them.
     name
-        The ONNX node's.
-    fused
-        Nodes that it does as well.
+        The ONNX node's; of a cascade, those of its kernels, joined by "+".
+    nodes
+        Names of all nodes that it does.
     span
         Its instructions: from behind the last store of the layer before to behind its own, so that
         the layers have all instructions but END. Loads that were moved forward are in the span of
@@ -44,7 +44,7 @@ class Layer:
 
     number: int
     name: str
-    fused: tuple[str, ...]
+    nodes: tuple[str, ...]
     span: Span
 
 
@@ -62,7 +62,8 @@ def read_layers(build: BuildFolder) -> list[Layer]:
             raise SimError(f"{str(build.path / 'manifest.json')!r} must say which instructions "
                            f"belong to a layer; build the model again with this release.")
         first, stop = entry["instructions"]
-        layers.append(Layer(number, entry["name"], tuple(entry["fused"]), (first, stop)))
+        nodes = [name for k in entry["kernels"] for name in (k["name"], *k["fused"])]
+        layers.append(Layer(number, entry["name"], tuple(nodes), (first, stop)))
     return layers
 
 

@@ -25,6 +25,7 @@ def test_same_input_gives_the_same_bytes() -> None:
     assert first.image == second.image
     assert json.dumps(first.manifest) == json.dumps(second.manifest)
     assert first.listing == second.listing
+    assert (first.timeline, first.page) == (second.timeline, second.page)
     assert json.dumps(first.report) == json.dumps(second.report)
 
 
@@ -33,7 +34,8 @@ def test_listing_names_the_node_of_every_instruction() -> None:
     lines = [line for line in build.listing.splitlines() if line and not line.startswith(";")]
     assert len(lines) == Image.from_bytes(build.image).instructions
     for layer in build.manifest["layers"]:
-        assert f"\n; {layer['name']}\n" in build.listing
+        for kernel in layer["kernels"]:
+            assert f"\n; {kernel['name']}\n" in build.listing
 
 
 def test_report_adds_up() -> None:
@@ -44,7 +46,10 @@ def test_report_adds_up() -> None:
     assert report["ideal_cycles"] <= report["prediction"]["cycles"]
     cycles = [row["cycles"] for row in report["bandwidths"]]
     assert cycles == sorted(cycles, reverse=True), "more bandwidth must not be slower"
-    proofs = [layer["requantization"] for layer in layers if layer["kind"] == "QLinearConv"]
+    kernels = [kernel for layer in layers for kernel in layer["kernels"]]
+    proofs = [k["requantization"] for k in kernels if k["kind"] == "QLinearConv"]
+    for what in ("macs", "instructions", "loaded_bytes", "stored_bytes"):
+        assert sum(layer[what] for layer in layers) == sum(kernel[what] for kernel in kernels)
     assert len(proofs) == 21
     assert report["certified_channels"] == sum(p["channels"] for p in proofs)
 
@@ -109,8 +114,8 @@ def test_a_falling_table_behind_a_pool_is_not_moved_before_it(tmp_path: Path) ->
     for keep in (False, True):
         result = verify_folder(build_folder(path, tmp_path / f"b{keep}", keep_tensors=keep))
         assert result.total_mismatches == 0
-    assert [layer["fused"] for layer in
-            compile_model(path, PRESETS["test-4x4"], target="x").report["layers"]] == [
+    report = compile_model(path, PRESETS["test-4x4"], target="x").report
+    assert [kernel["fused"] for layer in report["layers"] for kernel in layer["kernels"]] == [
         ["MaxPool_p", "table0"], []]
 
 
@@ -150,7 +155,19 @@ def test_command_line_builds_and_prints(tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr().out
     assert "output channels proved exact" in printed
     assert sorted(p.name for p in out.iterdir()) == [
-        "listing.txt", "manifest.json", "model.onnx", "program.bin", "report.json"]
+        "listing.txt", "manifest.json", "model.onnx", "program.bin", "report.html", "report.json",
+        "timeline.json"]
+
+
+def test_brackets_in_names_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What looks like markup to the library that prints is a name."""
+    proto = n.unary("QLinearLeakyRelu", (1, 4, 4, 4), rng=np.random.default_rng(0))
+    proto.graph.name, proto.graph.node[0].name = "net[/bold]", "[red]node[/]"
+    path = tmp_path / "m.onnx"
+    onnx.save(proto, path)
+    assert main(["build", str(path), "-o", str(tmp_path / "b")]) == 0
+    printed = capsys.readouterr().out
+    assert "net[/bold] on ulx3s-85f" in printed and "[red]node[/]" in printed
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -18,6 +18,7 @@ from codegen.passes.onchip import Cache
 from codegen.passes.pack import ConstantPool, Fold, pack
 from codegen.passes.place import place
 from codegen.passes.schedule import schedule
+from codegen.passes.search import plan
 from codegen.passes.synchronize import synchronize
 from codegen.passes.tile import plan_conv
 from hw.spec.config import PRESETS, ArrayConfig
@@ -40,7 +41,9 @@ def scheduled(graph: Graph, config: ArrayConfig = CONFIG) -> tuple[list[Instruct
     lowered = place(graph, config, keep_tensors=False)
     addresses, size = allocate(lowered, config)
     constants = ConstantPool()
-    program, _ = schedule(lowered, addresses, config, constants, bytes_per_cycle=4.0)
+    planned = plan(lowered, config, constants, {lowered.kernels[0].name: Fold.ROW},
+                   bytes_per_cycle=4.0)
+    program, _ = schedule(lowered, addresses, config, constants, planned, {})
     return program, Footprints(config, size), bytes(constants.data), size
 
 
@@ -86,7 +89,7 @@ def test_bricks_that_nobody_reads_are_not_stored() -> None:
 @pytest.mark.parametrize("target", ["test-4x4", "test-8x4", "ulx3s-85f"])
 def test_both_ways_to_fold_are_exact(fold: Fold, target: str, tmp_path: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codegen.passes.schedule._cheapest_fold", lambda *_: fold)
+    monkeypatch.setattr("codegen.passes.search._folds", lambda _: (fold,))
     rng = np.random.default_rng(1)
     for size, kernel, strides in (((19, 23), 3, 2), ((8, 9), 5, 1), ((30, 7), 2, 1)):
         proto = n.conv((1, 3, *size), n.codes(rng, np.int8, 6, 3, kernel, kernel), rng=rng,

@@ -281,10 +281,15 @@ def test_times_of_a_network_are_consistent() -> None:
     for index, (opcode, _) in enumerate(program[:-1]):
         assert p.starts[index] <= p.releases[index] <= p.ends[index]
         queue = QUEUE_OF[opcode]
-        assert p.starts[index] >= last[queue], "a unit did two things at once"
+        assert p.starts[index] - p.waits[index] >= last[queue] - 1, "a unit did two things at once"
         last[queue] = p.releases[index]
-    for cycles in p.queues.values():
+        assert p.releases[index] - p.starts[index] >= p.stalls[index]
+    for queue, cycles in p.queues.items():
         assert cycles.busy + cycles.wait + cycles.stall <= p.cycles
+        own = [i for i, (o, _) in enumerate(program[:-1]) if QUEUE_OF[o] == queue]
+        for times, total in ((p.waits, cycles.wait), (p.stalls, cycles.stall)):
+            # each is rounded
+            assert abs(sum(times[i] for i in own) - total) <= len(own) / 2
     moved_bytes = sum(dma_bytes(o, f, ULX3S) for o, f in program)
     assert p.read_bytes + p.written_bytes == moved_bytes + len(program) * INSTRUCTION_BYTES
     assert p.cycles >= (p.read_bytes + p.written_bytes) / 4
