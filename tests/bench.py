@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,20 @@ def measure(name: str, model: str, *options: str) -> dict[str, Any]:
         "bandwidths": {f"{b['bytes_per_cycle']:g}": {
             "cycles": b["cycles"], "utilization": b["utilization"],
             "bytes": b["read_bytes"] + b["written_bytes"]} for b in report["bandwidths"]},
+        "limits": _limits(report["layers"]),
         "build_cpu_seconds": build_s, "build_peak_mb": build_mb,
         "simulator_cpu_seconds": result["seconds"]["simulator"] + result["seconds"]["load"],
         "onnxruntime_cpu_seconds": result["seconds"]["onnxruntime"],
         "mismatches": result["total_mismatches"], "elements": result["compared_elements"],
     }
+
+
+def _limits(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """Share of the cycles of a frame by what limits its layers, largest first."""
+    shares = Counter[str]()
+    for layer in layers:
+        shares[layer["limit"]] += layer["cycles"]
+    return {limit: cycles / shares.total() for limit, cycles in shares.most_common()}
 
 
 def main() -> int:
@@ -90,7 +100,7 @@ def main() -> int:
                      "--columns", str(c)) for r, c in ARRAYS if args.only in f"on {r}x{c}"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
-    console = Console(width=None if sys.stdout.isatty() else 175, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(_table(rows))
     return int(any(row["mismatches"] for row in rows))
 
@@ -100,7 +110,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
                   title_justify="left")
     table.add_column("network", no_wrap=True)
     for heading in ("M MAC", "instr.", "M cycles 2 B", "util.", "4 B", "util.", "8 B", "util.",
-                    "MB moved", "build s", "build MB", "ISS s", "ORT s", "mismatches"):
+                    "MB moved", "limits at 4 B", "build s", "build MB", "ISS s", "ORT s",
+                    "mismatches"):
         table.add_column(heading, justify="right")
     for row in rows:
         cells = [row["name"], f"{row['macs'] / 1e6:.0f}", str(row["instructions"])]
@@ -108,6 +119,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             cells += [f"{row['bandwidths'][b]['cycles'] / 1e6:.2f}",
                       f"{row['bandwidths'][b]['utilization']:.1%}"]
         table.add_row(*cells, f"{row['bandwidths']['4']['bytes'] / 1e6:.1f}",
+                      ", ".join(f"{limit} {share:.0%}" for limit, share in row["limits"].items()
+                                if share >= 0.005),
                       f"{row['build_cpu_seconds']:.1f}", f"{row['build_peak_mb']:.0f}",
                       f"{row['simulator_cpu_seconds']:.2f}",
                       f"{row['onnxruntime_cpu_seconds']:.2f}", str(row["mismatches"]))
