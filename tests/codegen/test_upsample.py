@@ -25,8 +25,9 @@ CONFIG = PRESETS["test-4x4"]
 def network(folder: Path, *, factors: tuple[int, int] = (2, 2), order: str = "ut",
             rescaled: bool = False, kernel: int = 3, stride: int = 1,
             outputs: Sequence[str] = ("y",), reader: bool = False) -> Path:
-    """A convolution makes t, another one s; u is s, upsampled; the last one reads the letters of
-    `order`, concatenated. `rescaled`: u has another scale there; `reader`: somebody else reads s.
+    """A convolution makes t, another one and an activation s_; u is s_, upsampled; the last one
+    reads the letters of `order`, concatenated. `rescaled`: u has another scale there; `reader`:
+    somebody else reads s_.
     """
     rng = np.random.default_rng(len(order) + kernel + stride + factors[0])
     q = {"s": np.float32(0.05), "z": np.int8(3), "s2": np.float32(0.08), "z2": np.int8(-7),
@@ -42,7 +43,8 @@ def network(folder: Path, *, factors: tuple[int, int] = (2, 2), order: str = "ut
     def conv(x: str, w: str, y: str, **attributes: object) -> onnx.NodeProto:
         return n.node("QLinearConv", [x, "s", "z", w, "w_s", "w_z", "s", "z"], [y], **attributes)
     scales = {"t": ("s", "z"), "u": ("s2", "z2") if rescaled else ("s", "z")}
-    nodes = [conv("x", "w_t", "t"), conv("small", "w_u", "s_"),
+    nodes = [conv("x", "w_t", "t"), conv("small", "w_u", "s0"),
+             n.node("QLinearLeakyRelu", ["s0", "s", "z", "s", "z"], ["s_"], alpha=0.25),
              n.node("Resize", ["s_", "", "f"], ["u"], mode="nearest", nearest_mode="floor",
                     coordinate_transformation_mode="asymmetric")]
     if len(order) > 1:
