@@ -23,8 +23,29 @@ CONFIG = PRESETS["ulx3s-85f"]
 
 
 def lowered_network(name: str = "yolov4-tiny-quarter-96") -> Lowered:
-    graph = normalize(import_model(zoo_model(name)), CONFIG)
-    return place(graph, CONFIG, keep_tensors=False)
+    return lowered_model(zoo_model(name))
+
+
+def lowered_model(path: Path) -> Lowered:
+    return place(normalize(import_model(path), CONFIG), CONFIG, keep_tensors=False)
+
+
+def diamond(path: Path, first: int, second: int) -> Path:
+    """Two convolutions of sizes `first` and `second` read one tensor; the last one reads both."""
+    rng = np.random.default_rng(first)
+    constants = {"s": np.float32(0.05), "z": np.int8(3), "w_s": np.float32(0.01),
+                 "w_z": np.int8(0)}
+    nodes = []
+    for x, y, channels, size in (("x", "t", 16, 1), ("t", "u", 16, first), ("t", "v", 16, second),
+                                 ("c", "y", 32, 3)):
+        if x == "c":
+            nodes.append(n.node("QLinearConcat", ["s", "z", "u", "s", "z", "v", "s", "z"], ["c"],
+                                axis=1))
+        constants[f"w_{y}"] = n.codes(rng, np.int8, 16, channels, size, size)
+        nodes.append(n.node("QLinearConv", [x, "s", "z", f"w_{y}", "w_s", "w_z", "s", "z"], [y],
+                            pads=[size // 2] * 4))
+    onnx.save(n.model(nodes, {"x": (np.int8, (1, 16, 40, 40))}, constants), path / "m.onnx")
+    return path / "m.onnx"
 
 
 def all_cascades(lowered: Lowered) -> Iterator[Cascade]:
@@ -52,11 +73,13 @@ class Ring:
         return all((planes[:, row % planes.shape[1]] == row).all() for row in rows)
 
 
-def test_every_tile_finds_its_rows_in_the_ring() -> None:
+def test_every_tile_finds_its_rows_in_the_ring(tmp_path: Path) -> None:
     sizes, shared = Counter[int](), 0
     # In the larger network the inputs of a concatenation have its scale.
     for cascade in (*all_cascades(lowered_network()),
-                    *all_cascades(lowered_network("yolov4-tiny-416"))):
+                    *all_cascades(lowered_network("yolov4-tiny-416")),
+                    *all_cascades(lowered_model(diamond(tmp_path, 1, 7))),
+                    *all_cascades(lowered_model(diamond(tmp_path, 7, 1)))):
         stages = cascade.stages
         rings = [Ring(stage) for stage in stages]
         computed = [0] * len(stages)
@@ -134,6 +157,10 @@ def test_what_two_stages_read_is_loaded_once() -> None:
             home = stages[stage.ring]
             assert home.kernel.source.bricks() >= stage.kernel.source.bricks()
             assert home.ring_rows == stage.ring_rows and stages[home.ring] is home
+            drained = [ring for sink in stage.kernel.sinks
+                       for brick in range(stage.kernel.out.bricks)
+                       for ring, _ in rings_of(sink, brick, stages)]
+            assert all(stages[ring].ring == ring for ring in drained), "drained twice"
     assert loaded > 100
 
 

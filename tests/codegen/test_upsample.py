@@ -1,6 +1,7 @@
 """Convolutions that read upsampled tensors from the small ones: when, and with what result."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_results_are_those_of_onnx_runtime(tmp_path: Path, always: None, case: s
     assert result.passed and result.compared >= 1
     assert upsampled_macs(build) > 0
     assert {t.name: t.where for t in result.tensors}["u"] == "fused"
+
+
+def test_the_small_tensor_has_room_beside_everything_else(tmp_path: Path, always: None) -> None:
+    path = network(tmp_path)
+    found = 0
+    for words in range(64, 192, 8):
+        size = replace(CONFIG, scratchpad_words=words)
+        found += upsampled_macs(build_folder(path, tmp_path / str(words), size)) > 0
+    assert 0 < found < 16
 
 
 def test_the_large_tensor_is_not_in_memory_nor_what_has_it(tmp_path: Path) -> None:
