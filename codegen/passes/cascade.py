@@ -132,8 +132,7 @@ def cascades_of(lowered: Lowered, group: Sequence[Kernel], planned: Mapping[str,
     """
     convs = [k for k in group if isinstance(k, ConvKernel)]
     packed = [planned[k.name].packed for k in convs]
-    if len(convs) < len(group) or any(p.segments > 1 for p in packed) \
-            or any(k.upsampled for k in convs):
+    if len(convs) < len(group) or any(p.segments > 1 for p in packed):
         return []
     readers = _Readers(lowered)
     convs = [replace(k, sinks=tuple(replace(s, stored=readers.outside(s, k, group))
