@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from codegen.commands import build, darknet, ops, quantize, targets
+from codegen.commands import build, darknet, header, ops, quantize, targets
 from codegen.errors import CodegenError
 from hw.spec.config import ConfigError
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m codegen",
                                   description="Compiler for the array.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (build, ops, targets, darknet, quantize):
+    for command in (build, header, ops, targets, darknet, quantize):
         command.add_parser(commands)
     return top
 

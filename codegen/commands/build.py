@@ -10,6 +10,7 @@ from codegen.compiler import compile_model
 from codegen.emit.files import write_build
 from codegen.emit.report import print_summary
 from codegen.frontend.load import model_bytes
+from codegen.headers.generate import write_headers
 from codegen.zoo import models
 from hw.spec.config import PRESETS, ArrayConfig
 
@@ -34,6 +35,8 @@ def add_parser(commands: Any) -> None:
                    help="memory bandwidth to schedule for (default: bus width)")
     b.add_argument("--dram-latency", type=int, default=20, metavar="L",
                    help="memory latency in cycles (default: 20)")
+    b.add_argument("--headers", type=Path, metavar="DIR",
+                   help="also write the C headers there, as codegen header does")
     b.add_argument("--quiet", action="store_true", help="print totals only")
     sizes = b.add_argument_group("array", "parameters that replace those of the target; with "
                                           "--rows or --columns the memories keep their bytes")
@@ -53,8 +56,10 @@ def run(args: argparse.Namespace) -> None:
                                bytes_per_cycle=args.dram_bytes_per_cycle,
                                latency=args.dram_latency, progress=progress)
         write_build(result, model, folder)
+        if args.headers:
+            write_headers(folder, args.headers)
     print_summary(result.report, make_console(), layers=not args.quiet)
-    print(f"written to {folder}")
+    print(f"written to {folder}" + (f", headers to {args.headers}" if args.headers else ""))
 
 
 def _config(args: argparse.Namespace) -> tuple[ArrayConfig, str]:

@@ -20,11 +20,9 @@ from codegen.darknet.layers import (
     Upsample,
 )
 from codegen.darknet.weights import Parameters
+from hw.spec.heads import METADATA_KEY
 
-__all__ = ["HEADS_KEY", "float_model"]
-
-HEADS_KEY = "macrame.heads"
-"""Of ``metadata_props``: JSON that says what the outputs mean; see docs/quantization.md."""
+__all__ = ["float_model"]
 
 _LEAKY_SLOPE = 0.1
 _OPSET = 13
@@ -51,7 +49,7 @@ def float_model(network: Network, parameters: Mapping[str, Parameters], *, name:
                               build.constants)
     model: onnx.ModelProto = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
-    helper.set_model_props(model, {HEADS_KEY: _heads(network, fit)})
+    helper.set_model_props(model, {METADATA_KEY: _heads(network, fit)})
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -9,10 +9,10 @@ from typing import cast
 import onnx
 import onnxruntime
 
-from codegen.darknet.graph import HEADS_KEY
 from codegen.errors import ModelFileError
 from codegen.frontend.load import load_model, model_bytes
 from codegen.frontend.model import Model
+from hw.spec.heads import METADATA_KEY
 from sim.pictures.fit import Fit
 
 __all__ = ["FloatModel", "prepare"]
@@ -113,14 +113,14 @@ def _fold(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fit(proto: onnx.ModelProto, path: Path) -> Fit:
-    text = next((item.value for item in proto.metadata_props if item.key == HEADS_KEY), "{}")
+    text = next((item.value for item in proto.metadata_props if item.key == METADATA_KEY), "{}")
     try:
         fit = json.loads(text).get("fit", "letterbox")
     except (ValueError, AttributeError) as error:
-        raise _error(path, f"metadata {HEADS_KEY!r} must be a JSON object, "
+        raise _error(path, f"metadata {METADATA_KEY!r} must be a JSON object, "
                            f"not {text[:80]!r}") from error
     if fit not in ("letterbox", "stretch"):
-        raise _error(path, f"metadata {HEADS_KEY!r} must have \"letterbox\" or \"stretch\" as "
+        raise _error(path, f"metadata {METADATA_KEY!r} must have \"letterbox\" or \"stretch\" as "
                            f"\"fit\", not {fit!r}")
     return cast(Fit, fit)
 

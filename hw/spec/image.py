@@ -29,7 +29,8 @@ from enum import IntEnum, unique
 from hw.spec.config import MEMORY_BYTES, ArrayConfig, ConfigError
 from hw.spec.isa import Isa
 
-__all__ = ["FORMAT_VERSION", "INTERFACE_VERSION", "Image", "ImageError", "MAGIC", "Section"]
+__all__ = ["ALIGNMENT", "FORMAT_VERSION", "INTERFACE_VERSION", "Image", "ImageError", "MAGIC",
+           "Section", "section_offsets"]
 
 MAGIC = b"MACR"
 FORMAT_VERSION = 1
@@ -38,7 +39,8 @@ INTERFACE_VERSION = 1
 
 _HEADER = struct.Struct("<4sHHIIIIII")
 _ENTRY = struct.Struct("<IIII")
-_ALIGNMENT = 16
+#: Sections start at multiples of so many bytes.
+ALIGNMENT = 16
 
 
 class ImageError(ValueError):
@@ -155,15 +157,23 @@ class Image:
         return image
 
 
+def section_offsets(data: bytes) -> tuple[int, int]:
+    """Where program and constants begin in an image that :meth:`Image.from_bytes` takes."""
+    *_, n_words, n_sections, _ = _HEADER.unpack_from(data)
+    table_at = _HEADER.size + 4 * n_words
+    at = dict(_ENTRY.unpack_from(data, table_at + i * _ENTRY.size)[:2] for i in range(n_sections))
+    return at[Section.PROGRAM], at[Section.CONSTANTS]
+
+
 def _section(data: bytes, at: int) -> tuple[Section, bytes]:
     kind, offset, size, crc = _ENTRY.unpack_from(data, at)
     try:
         section = Section(kind)
     except ValueError as e:
         raise ImageError(f"image has a section of unknown kind {kind}") from e
-    if offset % _ALIGNMENT or offset + size > len(data):
+    if offset % ALIGNMENT or offset + size > len(data):
         raise ImageError(f"section {section.name} at {offset} of {size} bytes must start at a "
-                         f"multiple of {_ALIGNMENT} and end inside the image's {len(data)} bytes")
+                         f"multiple of {ALIGNMENT} and end inside the image's {len(data)} bytes")
     body = data[offset:offset + size]
     if zlib.crc32(body) != crc:
         raise ImageError(f"section {section.name} checksum must be {crc:#010x}, "
@@ -181,4 +191,4 @@ def _check_gaps(data: bytes, position: int, sections: list[tuple[int, int]]) -> 
 
 
 def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+    return -(-size // ALIGNMENT) * ALIGNMENT

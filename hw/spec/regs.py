@@ -15,18 +15,27 @@ __all__ = ["Access", "Bits", "Fault", "REGISTERS", "Register"]
 class Fault(IntEnum):
     """Why the core stopped. The first fault wins; FAULT_INSTRUCTION says where."""
 
-    NONE = 0
-    ILLEGAL_INSTRUCTION = 1   # unknown opcode, reserved bits, or a field outside its range
-    PROGRAM_WINDOW = 2        # fetch past the end of the program window
-    CONSTANTS_WINDOW = 3      # a load outside the constants window
-    ACTIVATIONS_WINDOW = 4    # a load or store outside the activations window
-    ALIGNMENT = 5             # an address or stride that is not a multiple of the alignment
-    ON_CHIP_RANGE = 6         # a word outside scratchpad, weights, accumulators, parameters, tables
-    TOKEN_OVERFLOW = 7        # a token counter passed its maximum
-    BUS_READ = 8              # the memory answered a read with an error
-    BUS_WRITE = 9             # the memory answered a write with an error
-    WATCHDOG = 10             # nothing happened for WATCHDOG cycles: deadlock or silent memory
-    ABORTED = 11              # the driver asked for it
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str = "") -> "Fault":
+        """Make a member; `meaning` is the cause in words."""
+        fault = int.__new__(cls, value)
+        fault._value_ = value
+        fault.meaning = meaning
+        return fault
+
+    NONE = 0, ""
+    ILLEGAL_INSTRUCTION = 1, "unknown opcode, reserved bits, or a field outside its range"
+    PROGRAM_WINDOW = 2, "fetch past the end of the program window"
+    CONSTANTS_WINDOW = 3, "a load outside the constants window"
+    ACTIVATIONS_WINDOW = 4, "a load or store outside the activations window"
+    ALIGNMENT = 5, "an address or stride that is not a multiple of the alignment"
+    ON_CHIP_RANGE = 6, "a word outside scratchpad, weights, accumulators, parameters, tables"
+    TOKEN_OVERFLOW = 7, "a token counter passed its maximum"
+    BUS_READ = 8, "the memory answered a read with an error"
+    BUS_WRITE = 9, "the memory answered a write with an error"
+    WATCHDOG = 10, "nothing happened for WATCHDOG cycles: deadlock or silent memory"
+    ABORTED = 11, "the driver asked for it"
 
 
 @unique
@@ -83,7 +92,8 @@ def _registers() -> tuple[Register, ...]:
             _bit("done", 1, "The program reached END."),
             _bit("fault", 2, "FAULT is not NONE."))),
         ("INTERRUPT_ENABLE", rw, (
-            "Which of done (bit 0) and fault (bit 1) raise the interrupt. It is a level."), ()),
+            "Which of done (bit 0) and fault (bit 1) raise the interrupt. It is a level."), (
+            _bit("done", 0, "Interrupt while done."), _bit("fault", 1, "Interrupt while fault."))),
         ("FAULT", r, "Cause of the first fault.", ()),
         ("FAULT_INSTRUCTION", r, (
             "Index of the instruction that caused it; of the first that is not done, if none did "

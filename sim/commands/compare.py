@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hw.spec.heads import Heads
 from sim.commands.detection import add_box_options, add_options
 from sim.commands.shared import make_console, progress_bar, write_whole
 from sim.compare.compare import Comparison, compare
 from sim.compare.layers import Likeness
 from sim.compare.page import page
 from sim.detect.detector import check_outputs
-from sim.detect.heads import Heads, find_heads
+from sim.detect.heads import find_heads
 from sim.detect.names import class_names
 from sim.detect.network import Network, open_network
 from sim.errors import SimError

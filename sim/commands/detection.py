@@ -4,11 +4,11 @@ import argparse
 import math
 from pathlib import Path
 
-from sim.detect.heads import SIDECAR
+from hw.spec.heads import SIDECAR
 
-__all__ = ["add_box_options", "add_options"]
+__all__ = ["SCORE", "add_box_options", "add_options", "score"]
 
-_SCORE = 0.25
+SCORE = 0.25
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_box_options(parser: argparse.ArgumentParser) -> None:
     """Add what says which boxes are shown, and how: score, names."""
-    parser.add_argument("--score", type=_score, default=_SCORE, metavar="S",
-                        help=f"leave out boxes with a score of S or less (default: {_SCORE})")
+    parser.add_argument("--score", type=score, default=SCORE, metavar="S",
+                        help=f"leave out boxes with a score of S or less (default: {SCORE})")
     parser.add_argument("--names", type=Path, metavar="FILE",
                         help="class names, one a line (default: COCO's, for 80 classes)")
 
 
-def _score(text: str) -> float:
+def score(text: str) -> float:
     """A score in 0..1."""
     try:
         value = float(text)

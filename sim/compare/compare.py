@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hw.spec.heads import Heads
 from sim.compare.boxes import Agreement, Match, agreement, match
 from sim.compare.layers import Layers, Likeness
 from sim.compare.tensors import dropped_activations, real_tensors, scales
 from sim.detect.decode import Detections
 from sim.detect.detector import Detector, Runner
-from sim.detect.heads import Heads
 from sim.detect.network import Network
 from sim.errors import SimError
 from sim.inputs import read_picture

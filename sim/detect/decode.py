@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.detect.heads import Head, Heads
+from hw.spec.heads import Head, Heads
 from sim.detect.nms import suppress
 from sim.errors import SimError
 from sim.pictures.fit import Placement

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from hw.spec.heads import METADATA_KEY, SIDECAR, Heads
 from sim.detect.decode import Detections, locate
 from sim.detect.engines import Progress, Tensors
-from sim.detect.heads import METADATA_KEY, SIDECAR, Heads, find_heads
+from sim.detect.heads import find_heads
 from sim.detect.network import Network
 from sim.errors import SimError
 from sim.pictures.fit import Fit, Placement, network_input, place_picture

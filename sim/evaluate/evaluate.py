@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from sim.detect.heads import Heads
+from hw.spec.heads import Heads
 from sim.detect.network import Network
 from sim.errors import SimError
 from sim.evaluate.annotations import Annotations, Picture

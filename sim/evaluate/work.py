@@ -16,9 +16,9 @@ from PIL import Image
 
 import hw.spec
 import sim
+from hw.spec.heads import Heads
 from sim.detect.decode import Detections
 from sim.detect.detector import Detector, Runner
-from sim.detect.heads import Heads
 from sim.detect.network import Network
 from sim.detect.nms import OVERLAP
 from sim.errors import SimError

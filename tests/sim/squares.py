@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from codegen.quantize.static import Variant, quantize
-from sim.detect.heads import METADATA_KEY
+from hw.spec.heads import METADATA_KEY
 from sim.golden import Golden
 from sim.pictures.fit import fit_picture, network_input
 

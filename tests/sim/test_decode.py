@@ -8,9 +8,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from codegen.zoo.scenes import scene_with_boxes
+from hw.spec.heads import Head, Heads
 from sim.detect.decode import decode, head_tensor, locate
 from sim.detect.detector import Detector, Result, Runner, network_heads
-from sim.detect.heads import Head, Heads
 from sim.detect.network import open_network
 from sim.errors import SimError
 from sim.inputs import read_picture

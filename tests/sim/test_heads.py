@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from sim.detect.heads import Head, Heads, find_heads, parse_heads
+from hw.spec.heads import Head, Heads, HeadsError, parse_heads
+from sim.detect.heads import find_heads
 from sim.detect.names import class_names
 from sim.errors import SimError
 from tests.data import data
@@ -70,7 +71,7 @@ def test_refuses_values_by_name(path: tuple, value: object, message: str) -> Non
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    with pytest.raises(SimError) as error:
+    with pytest.raises(HeadsError) as error:
         parse_heads(json.dumps(wrong), "it")
     assert str(error.value) == f"it must describe heads; {message}. See docs/accuracy.md."
 
@@ -79,14 +80,14 @@ def test_refuses_values_by_name(path: tuple, value: object, message: str) -> Non
                                   '{"heads": [{}]}', ('{"heads": [{"output": "a", "stride": 8, '
                                   '"classes": 1, "anchors": [[1, 2, 3]]}]}'), "[" * 100_000])
 def test_refuses_what_is_something_else(text: str) -> None:
-    with pytest.raises(SimError, match="^it must describe heads; "):
+    with pytest.raises(HeadsError, match="^it must describe heads; "):
         parse_heads(text, "it")
 
 
 @pytest.mark.parametrize("mask", [[3], [-1], ["0"], [0.0]])
 def test_refuses_masks_outside_the_anchors(mask: list) -> None:
     wrong = [DARKNET[0] | {"mask": mask}]
-    with pytest.raises(SimError, match="mask must be indices of 3 anchors, not "):
+    with pytest.raises(HeadsError, match="mask must be indices of 3 anchors, not "):
         parse_heads(json.dumps(wrong), "it")
 
 
