@@ -5,6 +5,7 @@ and nodes and tensors are named after the number, as darknet converters do: node
 ``conv4_out``, node ``act4`` makes ``act4_out``.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,10 +16,18 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from hw.spec.heads import METADATA_KEY
+
 __all__ = ["ALPHA", "Architecture", "Kind", "Layer", "Parameters", "float_model", "layers"]
 
 ALPHA = 0.1
 """Slope of LeakyReLU below zero."""
+
+
+#: Of an input of 416 pixels, by output; and what the cfg calls scale_x_y.
+_ANCHORS = {"conv29_out": ((81, 82), (135, 169), (344, 319)),
+            "conv36_out": ((23, 27), (37, 58), (81, 82))}
+_SCALE_X_Y = 1.05
 
 
 class Kind(Enum):
@@ -44,7 +53,7 @@ class Architecture:
         Channels of every layer but the heads, relative to YOLOv4-tiny. Every channel count must
         stay a positive integer, and even where it is split: 1/16 is the smallest power of two.
     head_channels : int
-        Channels of both outputs: anchors times (5 + classes).
+        Channels of both outputs: three anchors times (5 + classes).
 
     Raises
     ------
@@ -61,8 +70,9 @@ class Architecture:
             raise ValueError(f"size must be a positive multiple of 32 pixels, not {self.size}")
         if self.width <= 0 or (32 * self.width).denominator != 1:
             raise ValueError(f"width must be a positive multiple of 1/32, not {self.width}")
-        if self.head_channels < 1:
-            raise ValueError(f"head_channels must be at least 1, not {self.head_channels}")
+        if self.head_channels < 18 or self.head_channels % 3:
+            raise ValueError(f"head_channels must be a multiple of 3, at least 18, not "
+                             f"{self.head_channels}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +160,8 @@ def layers(architecture: Architecture) -> tuple[Layer, ...]:
 
 def float_model(architecture: Architecture, parameters: Mapping[str, Parameters],
                 ) -> onnx.ModelProto:
-    """Build the float graph: opset 13, input ``images`` float32[1, 3, size, size] in 0..1.
+    """Build the float graph: opset 13, input ``images`` float32[1, 3, size, size] in 0..1, and in
+    the metadata what the outputs mean (:mod:`hw.spec.heads`).
 
     Parameters
     ----------
@@ -192,10 +203,24 @@ def float_model(architecture: Architecture, parameters: Mapping[str, Parameters]
             scales = constant(f"{layer.name}.scales", np.array([1, 1, 2, 2], np.float32))
             node("Resize", layer, "", scales, mode="nearest", nearest_mode="floor",
                  coordinate_transformation_mode="asymmetric")
-        if layer.output in ("conv29_out", "conv36_out"):
+        if layer.output in _ANCHORS:
             outputs.append(helper.make_tensor_value_info(
                 layer.output, onnx.TensorProto.FLOAT, [1, layer.channels, layer.size, layer.size]))
     images = helper.make_tensor_value_info(
         "images", onnx.TensorProto.FLOAT, [1, 3, architecture.size, architecture.size])
     graph = helper.make_graph(nodes, "yolov4-tiny", [images], outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model: onnx.ModelProto = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, {METADATA_KEY: _heads(architecture)})
+    return model
+
+
+def _heads(architecture: Architecture) -> str:
+    """What the outputs mean; anchors grow with the input."""
+    scale = architecture.size / 416
+    return json.dumps({"heads": [
+        {"output": layer.output, "stride": architecture.size // layer.size,
+         "anchors": [[max(1, round(w * scale)), max(1, round(h * scale))]
+                     for w, h in _ANCHORS[layer.output]],
+         "classes": architecture.head_channels // 3 - 5, "scale_x_y": _SCALE_X_Y}
+        for layer in layers(architecture) if layer.output in _ANCHORS], "fit": "letterbox"})

@@ -24,16 +24,17 @@ from codegen.zoo.draws import Draws
 from codegen.zoo.models import DEFAULT, NAMES, build
 from codegen.zoo.quantize import OPERATORS
 from codegen.zoo.scenes import Shape, scene, scene_with_boxes
+from hw.spec.heads import METADATA_KEY, parse_heads
 from sim.pictures.fit import network_input
 
 SMALL = "yolov4-tiny-eighth-64"
 
 # Made on an AMD EPYC (Zen 5). If a change of the package changes one, raise models._VERSION too.
 SHA256 = {
-    SMALL: "bb2f84f170d62b142f9a524fe42e77e366e1dd0d20e5a8e65a0aa64d30f68ef8",
-    f"{SMALL}-perchannel": "f07abbb70ca5c200ab3e2830e425b91f7e2df340d05c1e664d5ee23ce67dec61",
-    f"{SMALL}-u8act": "dbfee23683cddde15fa7bbcbcbbb85ee4eb80237130a4cc5824ae934cea34cf2",
-    f"{SMALL}-u8u8": "a4eb48e4200fb26e32fa847108a4baab5a43759ee3a6db678c044bdd60ab777c",
+    SMALL: "412a4f8d9e6e50480489be6e513f6df2184b50ec75c5af0cea8e71f5ea28ed15",
+    f"{SMALL}-perchannel": "f247891102efcbfb60698eee429c6a172274e9a1e639938d664a783747bfff92",
+    f"{SMALL}-u8act": "33ee37fce7c879aa05213a5634efeee4869d83b715272eab5b8449cea76d72d4",
+    f"{SMALL}-u8u8": "a1e7d38155be5a87c071b18240c3186de5a2b1edd318a2dacbb408c999cf68ca",
 }
 
 
@@ -136,7 +137,10 @@ def test_full_size_network_is_yolov4_tiny() -> None:
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"size": 100}, "size must be a positive multiple of 32 pixels, not 100"),
     ({"size": 64, "width": Fraction(1, 3)}, "width must be a positive multiple of 1/32, not 1/3"),
-    ({"size": 64, "head_channels": 0}, "head_channels must be at least 1, not 0"),
+    ({"size": 64, "head_channels": 15},
+     "head_channels must be a multiple of 3, at least 18, not 15"),
+    ({"size": 64, "head_channels": 256},
+     "head_channels must be a multiple of 3, at least 18, not 256"),
 ])
 def test_architecture_refuses_arguments_out_of_range(arguments: dict[str, object],
                                                      message: str) -> None:
@@ -164,7 +168,8 @@ def test_ranges_are_those_of_the_float_model() -> None:
 def test_quantized_model_is_pure_qoperator(zoo: Path, name: str) -> None:
     model = onnx.load(build(name, zoo))
     assert Counter(node.op_type for node in model.graph.node) == OPERATORS
-    assert (model.ir_version, model.producer_name, len(model.metadata_props)) == (8, "", 0)
+    assert (model.ir_version, model.producer_name) == (8, "")
+    assert [prop.key for prop in model.metadata_props] == [METADATA_KEY]
     assert {o.domain: o.version for o in model.opset_import} == {"": 13, "com.microsoft": 1}
     assert [i.name for i in model.graph.input] == ["images"]
     assert [o.name for o in model.graph.output] == ["conv29_out", "conv36_out"]
@@ -259,3 +264,19 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CodegenError, match=f"^zoo model '{SMALL}' cannot be written to '.*/file'"):
         build(SMALL, tmp_path / "file")
+
+
+@pytest.mark.parametrize(("name", "stride", "anchor", "classes"), [
+    (SMALL, 32, (12, 13), 4), ("yolov4-tiny-416", 32, (81, 82), 80)])
+def test_models_say_what_their_outputs_mean(zoo: Path, name: str, stride: int,
+                                            anchor: tuple[int, int], classes: int) -> None:
+    model = onnx.load(build(name, zoo))
+    (text,) = (prop.value for prop in model.metadata_props if prop.key == METADATA_KEY)
+    heads = parse_heads(text, name)
+    first = heads.heads[0]
+    assert [head.output for head in heads.heads] == [output.name for output in model.graph.output]
+    assert (first.stride, first.anchors[0], first.classes) == (stride, anchor, classes)
+    for head, output in zip(heads.heads, model.graph.output):
+        channels, rows = (output.type.tensor_type.shape.dim[i].dim_value for i in (1, 2))
+        assert len(head.anchors) * (5 + head.classes) == channels
+        assert rows * head.stride == model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
