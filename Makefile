@@ -13,16 +13,27 @@ export OPENBLAS_NUM_THREADS ?= 1
 MODEL  ?=
 TARGET ?= ulx3s-85f
 INPUT  ?=
+HEADS  ?=
 RTL    ?=
 DEMO   := build/demo
 SIM    := build/sim
+FW     := build/firmware
+SOC    := build/soc
+# A small network if none is named. It was not trained, its boxes are noise: only the best are asked
+# for. Large images are not verified by the firmware, which would take minutes to simulate.
+SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
+SOC_RUN   := $(if $(MODEL),--no-checksum,--score 0.6)
 
-.PHONY: help setup demo sim test fast lint docs bench clean
+.PHONY: help setup demo sim firmware soc-sim test fast lint docs bench clean
 help:
 	@echo "make demo    build the default network (YOLOv4-tiny-416, INT8) and verify it bit for bit"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
 	@echo "make sim     the same in RTL, cycle by cycle, with and without all tensors kept (minutes)"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
+	@echo "make firmware  headers of a model, and the program of the soft core with them (build/firmware)"
+	@echo "             MODEL=file.onnx TARGET=$(TARGET) HEADS=heads.json for others"
+	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
+	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json for others"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make lint    style and types"
 	@echo "make docs    print the generated pages of the manual"
@@ -52,6 +63,17 @@ sim: $(STAMP)
 	$(PY) -m sim verify $(SIM)/debug --engine rtl $(if $(INPUT),--input $(INPUT))
 	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(SIM)/normal
 	$(PY) -m sim verify $(SIM)/normal --engine rtl --quiet $(if $(INPUT),--input $(INPUT))
+
+firmware: $(STAMP)
+	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(FW)/build
+	$(PY) -m codegen header $(FW)/build -o $(FW)/headers $(if $(HEADS),--heads $(HEADS))
+	$(PY) -m hw firmware $(FW)/headers --target $(TARGET) -o $(FW)
+
+soc-sim: $(STAMP)
+	$(PY) -m codegen build $(SOC_MODEL) --target $(TARGET) --quiet -o $(SOC)/build
+	$(PY) -m codegen header $(SOC)/build -o $(SOC)/headers $(if $(HEADS),--heads $(HEADS))
+	$(PY) -m sim soc $(SOC)/build --headers $(SOC)/headers $(SOC_RUN) \
+	  $(if $(HEADS),--heads $(HEADS)) $(if $(INPUT),--input $(INPUT))
 
 test: $(STAMP)
 	$(PY) -m pytest -m "" -n $(JOBS) --dist worksteal

@@ -109,7 +109,7 @@ def registers() -> str:
         "## Faults",
         _lines(inspect.getdoc(Fault) or ""),
         "The simulator stops with the same causes.",
-        _table(("FAULT", "name", "cause"), _members(Fault)))
+        _table(("FAULT", "name", "cause"), ((int(f), f"`{f.name}`", f.meaning) for f in Fault)))
 
 
 def configurations() -> str:

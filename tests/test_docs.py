@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import codegen.__main__
+import hw.__main__
 import sim.cli
 from docs import generate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PARSERS = {"codegen": codegen.__main__.parser, "sim": sim.cli.parser}
+PARSERS = {"codegen": codegen.__main__.parser, "sim": sim.cli.parser, "hw": hw.__main__.parser}
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,42 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sim.errors import SimError
+from sim.golden import Input
+from sim.inputs import load_input
+from sim.tensors import Array
 
-__all__ = ["at_least_one", "make_console", "positive", "progress_bar", "seeds", "write_whole"]
+__all__ = ["add_input", "at_least_one", "make_console", "positive", "progress_bar", "read_feeds",
+           "seeds", "write_whole"]
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add what says where a build's input comes from: file, seed, fit."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--input", type=Path, metavar="FILE",
+                        help="picture (letterboxed) or .npy for the first input")
+    source.add_argument("--seed", type=int, help="draw the input at random (default: seed 0)")
+    parser.add_argument("--fit", choices=("letterbox", "stretch"), default="letterbox",
+                        help="how a picture fills the input")
+
+
+def read_feeds(inputs: Sequence[Input], args: argparse.Namespace) -> dict[str, Array]:
+    """An array for each input of a model, from the options of :func:`add_input`.
+
+    Raises
+    ------
+    SimError
+        An input has no fixed shape, or the file does not fit.
+    """
+    feeds = {}
+    for n, item in enumerate(inputs):
+        if any(size is None for size in item.shape):
+            raise SimError(f"input {item.name!r} must have a fixed shape, not {item.shape}.")
+        shape = tuple(size or 0 for size in item.shape)
+        # the file feeds the first input; further ones are drawn
+        file = args.input if n == 0 else None
+        feeds[item.name] = load_input(file, seed=None if file else (args.seed or 0) + n,
+                                      shape=shape, dtype=item.dtype, fit=args.fit)
+    return feeds
 
 
 def make_console() -> Console:

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from sim.build import BuildFolder, read_build
-from sim.commands.shared import at_least_one, positive, progress_bar, seeds, write_whole
+from sim.commands.shared import (
+    add_input,
+    at_least_one,
+    positive,
+    progress_bar,
+    read_feeds,
+    seeds,
+    write_whole,
+)
 from sim.commands.verify_tables import print_verification
 from sim.errors import SimError
 from sim.golden import Golden
-from sim.inputs import load_input
 from sim.slices.cut import read_layers
 from sim.verify import Selection, verify
 
@@ -22,12 +29,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
     v = commands.add_parser("verify", help="run a build and compare every tensor with ONNX Runtime")
     v.add_argument("build", type=Path, metavar="BUILD", help="folder made by codegen build")
-    source = v.add_mutually_exclusive_group()
-    source.add_argument("--input", type=Path, metavar="FILE",
-                        help="picture (letterboxed) or .npy for the first input")
-    source.add_argument("--seed", type=int, help="draw the input at random (default: seed 0)")
-    v.add_argument("--fit", choices=("letterbox", "stretch"), default="letterbox",
-                   help="how a picture fills the input")
+    add_input(v)
     v.add_argument("--json", type=Path, metavar="OUT", help="also write the results here")
     v.add_argument("--quiet", action="store_true", help="list only tensors that differ")
     v.add_argument("--shuffle", type=seeds, default=(), metavar="SEED|FIRST..LAST",
@@ -58,15 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     build = read_build(args.build)
     selection = _selection(args, build)
-    feeds = {}
-    for n, item in enumerate(Golden(build.model).inputs):
-        if any(size is None for size in item.shape):
-            raise SimError(f"input {item.name!r} must have a fixed shape, not {item.shape}.")
-        shape = tuple(size or 0 for size in item.shape)
-        # the file feeds the first input; further ones are drawn
-        file = args.input if n == 0 else None
-        feeds[item.name] = load_input(file, seed=None if file else (args.seed or 0) + n,
-                                      shape=shape, dtype=item.dtype, fit=args.fit)
+    feeds = read_feeds(Golden(build.model).inputs, args)
     with progress_bar() as progress:
         result = verify(build, feeds, shuffles=args.shuffle, races=args.races,
                         bytes_per_cycle=args.dram_bytes_per_cycle, latency=args.dram_latency,

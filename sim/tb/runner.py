@@ -22,7 +22,8 @@ from sim.errors import SimError
 from sim.tb.memory import WINDOWS, BusError, Bytes, Memory
 from sim.tb.toolchain import CACHE, Simulation, build_simulation, cached_verilog
 
-__all__ = ["BusError", "CoreRun", "RtlRun", "build_core", "run_core", "run_rtl"]
+__all__ = ["BusError", "CoreRun", "Progress", "RtlRun", "build_core", "follow", "run_core",
+           "run_rtl", "simulate"]
 
 Progress = Callable[[int, float], None]
 
@@ -167,8 +168,9 @@ def run_core(simulation: Simulation, config: ArrayConfig, parts: Mapping[str, by
                "stop_after": stop_after,
                "progress": str(folder / "progress"), "result": str(folder / "result.json")}
         (folder / "job.json").write_text(json.dumps(job))
-        with _follow(folder / "progress", progress):
-            _simulate(simulation.folder, folder, settings, trace)
+        with follow(folder / "progress", progress):
+            simulate(simulation.folder, folder, "sim.tb.core_tests", "tb", trace,
+                     memory=settings, job=folder / "job.json")
         results = json.loads((folder / "result.json").read_text())
         after = memory.read()
         beats, violations = memory.log()
@@ -190,16 +192,35 @@ def _core_run(r: dict[str, int], seconds: float, beats: tuple[int, int], violati
         violations=tuple(violations), seconds=seconds)
 
 
-def _simulate(simulation: Path, folder: Path, settings: Path, trace: Path | None) -> None:
+def simulate(simulation: Path, folder: Path, module: str, top: str, trace: Path | None = None,
+             **files: Path) -> None:
+    """Run a simulation with the cocotb tests of `module`, which write ``result.json``.
+
+    Parameters
+    ----------
+    simulation
+        Folder of the executable.
+    folder
+        Where it runs.
+    top
+        The testbench's module.
+    files
+        What the testbench and the tests are given as ``+NAME=FILE``.
+
+    Raises
+    ------
+    SimError
+        It ended without a result.
+    """
     log = folder / "simulation.log"
     runner = get_runner("verilator")
     status: object = None
     try:
-        runner.test(test_module="sim.tb.core_tests", hdl_toplevel="tb",
+        runner.test(test_module=module, hdl_toplevel=top,
                     hdl_toplevel_lang="verilog", build_dir=str(simulation), test_dir=str(folder),
                     results_xml=str(folder / "results.xml"), log_file=str(log),
                     test_args=["--trace", "--trace-file", str(trace.absolute())] if trace else [],
-                    plusargs=[f"+memory={settings}", f"+job={folder / 'job.json'}"])
+                    plusargs=[f"+{name}={path}" for name, path in files.items()])
     except (RuntimeError, SystemExit) as error:
         status = error
     if not (folder / "result.json").exists():
@@ -208,7 +229,7 @@ def _simulate(simulation: Path, folder: Path, settings: Path, trace: Path | None
 
 
 @contextmanager
-def _follow(path: Path, progress: Progress | None) -> Iterator[None]:
+def follow(path: Path, progress: Progress | None) -> Iterator[None]:
     """Report what the simulation writes to `path` while it runs."""
     stop = threading.Event()
 

@@ -1,0 +1,83 @@
+"""``python -m sim soc BUILD``."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sim.build import read_build
+from sim.commands.detection import SCORE, score
+from sim.commands.shared import add_input, make_console, progress_bar, read_feeds, write_whole
+from sim.golden import Golden
+from sim.soc import SocResult, verify_soc
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to argparse's subparsers."""
+    s = commands.add_parser(
+        "soc", help="simulate the whole system, processor and SDRAM included: boot the firmware of "
+                    "a build, run a frame, compare outputs and boxes")
+    s.add_argument("build", type=Path, metavar="BUILD", help="folder made by codegen build")
+    s.add_argument("--headers", type=Path, required=True, metavar="DIR",
+                   help="folder that codegen header made of it")
+    add_input(s)
+    s.add_argument("--heads", type=Path, metavar="FILE",
+                   help="what the outputs mean, if the model does not say it; codegen header must "
+                        "have been given the same")
+    s.add_argument("--score", type=score, default=SCORE, metavar="S",
+                   help=f"leave out boxes with a score of S or less (default: {SCORE})")
+    s.add_argument("--no-checksum", action="store_true",
+                   help="the firmware does not verify the image, which takes some cycles a byte")
+    s.add_argument("--json", type=Path, metavar="OUT", help="also write the results here")
+    s.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit status."""
+    build = read_build(args.build)
+    feeds = read_feeds(Golden(build.model).inputs, args)
+    with progress_bar() as progress:
+        result = verify_soc(build, args.headers, feeds, heads_file=args.heads,
+                            score=args.score, checksum=not args.no_checksum, say=progress)
+    if args.json:
+        write_whole(args.json, json.dumps(result.to_json(), indent=1) + "\n")
+    _print(make_console(), result)
+    return 0 if result.passed else 1
+
+
+def _print(console: Console, result: SocResult) -> None:
+    console.print("the firmware said:")
+    for line in result.text.splitlines():
+        console.print(f"  | {escape(line)}")
+    table = Table(title="outputs in SDRAM against ONNX Runtime", title_justify="left")
+    for heading in ("tensor", "shape", "elements", "mismatches"):
+        table.add_column(heading, justify="left" if heading in ("tensor", "shape") else "right")
+    for t in result.tensors:
+        table.add_row(escape(t.name), "x".join(map(str, t.shape)), str(t.elements),
+                      str(t.mismatches))
+    console.print(table)
+    moved = result.read_bytes + result.written_bytes
+    used = "" if result.utilization is None else f", {result.utilization:.1%} of the array used"
+    console.print(f"{result.cycles} cycles for the frame, {result.cycles_predicted} predicted for "
+                  f"a memory that never pauses{used}")
+    console.print(f"{result.read_bytes} bytes read, {result.written_bytes} written; a transfer was "
+                  f"under way in {result.bus_cycles} cycles, which moved "
+                  f"{moved / result.bus_cycles:.2f} bytes each")
+    console.print(f"{result.system_cycles} cycles from reset to the end, simulated at "
+                  f"{result.cycles_per_second / 1e3:.0f} kcycles/s")
+    console.print("memory as in the simulator" if not result.memory_differs else
+                  f"[red]bytes of memory that differ from the simulator's: "
+                  f"{result.memory_differs}[/]")
+    if result.boxes_differ:
+        console.print(f"[red]boxes: {escape(result.boxes_differ)}[/]")
+    elif result.boxes is not None:
+        console.print(f"boxes as on the host: {result.boxes}")
+    colour = "green" if result.passed else "red"
+    hint = "; failed, see above" if not (result.total_mismatches or result.passed) else ""
+    console.print(f"[{colour}]total mismatches: {result.total_mismatches}{hint}[/]")
