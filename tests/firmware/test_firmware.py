@@ -12,7 +12,6 @@ from hw.soc.firmware import Firmware, FirmwareError, build_firmware, compilers
 from hw.soc.write import ROM_BYTES, soc_files
 from hw.spec.config import PRESETS
 from tests.builds import build_folder, zoo_model
-from tests.firmware.compilers import FIRMWARE
 
 #: What the code may take, constants included.
 CODE_BYTES = 24 << 10
