@@ -15,6 +15,7 @@ TARGET ?= ulx3s-85f
 INPUT  ?=
 HEADS  ?=
 RTL    ?=
+PROOFS ?=
 DEMO   := build/demo
 SIM    := build/sim
 FW     := build/firmware
@@ -24,7 +25,7 @@ SOC    := build/soc
 SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
 SOC_RUN   := $(if $(MODEL),--no-checksum,--score 0.6)
 
-.PHONY: help setup demo sim firmware soc-sim test fast lint docs bench clean
+.PHONY: help setup demo sim firmware soc-sim test fast formal lint docs bench clean
 help:
 	@echo "make demo    build the default network (YOLOv4-tiny-416, INT8) and verify it bit for bit"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
@@ -35,6 +36,7 @@ help:
 	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json for others"
 	@echo "make test    all tests (make fast: those of seconds)"
+	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
 	@echo "make lint    style and types"
 	@echo "make docs    print the generated pages of the manual"
 	@echo "make bench   times, cycles and traffic as tables"
@@ -80,6 +82,9 @@ test: $(STAMP)
 
 fast: $(STAMP)
 	$(PY) -m pytest -n $(JOBS) --dist worksteal
+
+formal: $(STAMP)
+	$(PY) -m hw formal $(PROOFS) --jobs $(JOBS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

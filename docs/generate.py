@@ -201,7 +201,8 @@ def _usage(parser: argparse.ArgumentParser) -> str:
         words.append("[OPTION...]")
     for a in parser._actions:
         if not a.option_strings:
-            words.append(f"[{a.metavar}]" if a.nargs == "?" else str(a.metavar))
+            words.append({"?": f"[{a.metavar}]", "*": f"[{a.metavar}...]"}.get(
+                a.nargs, str(a.metavar)))
     return " ".join(words)
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hw.formal.errors import FormalError
 from hw.soc.firmware import FirmwareError, build_firmware
 from hw.soc.write import BOARDS, MOST_CLOCK_HZ, ROM_BYTES, ROM_FILE, rom_words, soc_files
 from hw.spec.config import PRESETS, ConfigError
@@ -26,6 +27,21 @@ def generate_command(args: argparse.Namespace) -> int:
     config = config.with_size(args.rows, args.columns)
     _write({args.output: core_verilog(config)})
     return 0
+
+
+def formal_command(args: argparse.Namespace) -> int:
+    """``python -m hw formal``."""
+    # Likewise.
+    from hw.formal import catalogue, report
+    proofs = catalogue.select(args.names, fast=args.fast)
+    if args.list:
+        report.print_proofs(proofs)
+        return 0
+    results = report.run_with_progress(proofs, jobs=args.jobs)
+    report.print_results(results)
+    if args.json:
+        _write({args.json: report.to_json(results)})
+    return int(any(result.failures for result in results))
 
 
 def soc_command(args: argparse.Namespace) -> int:
@@ -121,6 +137,15 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                    help="Verilog file to write")
     g.set_defaults(run=generate_command)
+    f = commands.add_parser("formal", help="prove properties of the core's components")
+    f.add_argument("names", nargs="*", metavar="NAME",
+                   help="proofs, or components whose proofs to run (default: all)")
+    f.add_argument("--list", action="store_true", help="say what would be proved, and how")
+    f.add_argument("--fast", action="store_true", help="only those that take seconds, as CI does")
+    f.add_argument("--jobs", type=_positive, default=1, metavar="N",
+                   help="how many proofs to run side by side (default: 1)")
+    f.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
+    f.set_defaults(run=formal_command)
 
     s = commands.add_parser("soc", help="write a system around the core: processor, UART, SDRAM "
                                         "controller, as Verilog with its addresses")
@@ -147,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ConfigError, FileError, FirmwareError) as error:
+    except (ConfigError, FileError, FirmwareError, FormalError) as error:
         print(f"error: {error}.", file=sys.stderr)
         return 1
 

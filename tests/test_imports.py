@@ -13,6 +13,7 @@ ALLOWED = {
     "hw": {"hw.spec", "hw.rtl", "hw"},
     "hw/spec": {"hw.spec"},
     "hw/rtl": {"hw.spec", "hw.rtl"},
+    "hw/formal": {"hw.spec", "hw.rtl", "hw.formal"},
     "codegen": {"hw.spec", "codegen"},
     # calibration sees pictures as the verifier does; the compiler sees none
     "codegen/quantize": {"hw.spec", "sim.pictures", "codegen"},

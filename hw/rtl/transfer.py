@@ -171,7 +171,8 @@ class TransferCheck(wiring.Component):
 
         # Sums, in two cycles: bytes of a row, first byte of the last row, highest word.
         wide = len(memory_planes.total) + 2
-        memory, first = Signal(wide, reset_less=True), Signal(wide, reset_less=True)
+        memory = Signal(wide, reset_less=True)
+        first = Signal(wide, reset_less=True)
         width = Signal(len(columns.total) + 1, reset_less=True)
         chip = Signal(len(chip_planes.total) + 2, reset_less=True)
         top = Signal(len(chip) + 1, reset_less=True)
