@@ -1,0 +1,109 @@
+"""What the commands share: output files, boot code, types of arguments, targets and boards."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from hw.soc.write import BOARDS, MOST_CLOCK_HZ, ROM_BYTES
+from hw.spec.config import PRESETS
+
+__all__ = ["FileError", "add_boot", "add_clock", "add_folder", "add_system", "add_target",
+           "boot_code", "positive", "write_files"]
+
+
+class FileError(Exception):
+    """A file cannot be read or written; the message says which."""
+
+
+def write_files(files: Mapping[Path, str | bytes]) -> None:
+    """Write files, each whole, or none of them.
+
+    Raises
+    ------
+    FileError
+        One cannot be written.
+    """
+    temporary = dict[Path, str]()
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                temporary[path] = file.name
+                file.write(content.encode() if isinstance(content, str) else content)
+            os.chmod(temporary[path], 0o644)
+        for path, name in temporary.items():
+            os.replace(name, path)
+    except OSError as error:
+        for name in temporary.values():
+            Path(name).unlink(missing_ok=True)
+        raise FileError(f"file {str(path)!r} must be writable; {error.strerror}") from error
+
+
+def boot_code(path: Path | None) -> bytes:
+    """What goes into the boot ROM; nothing if no file is named.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or does not fit.
+    """
+    try:
+        code = path.read_bytes() if path else b""
+    except OSError as error:
+        raise FileError(f"file {str(path)!r} must be readable; {error.strerror}") from error
+    if len(code) > ROM_BYTES:
+        raise FileError(f"boot code must have at most the {ROM_BYTES} bytes of the ROM, not "
+                        f"{len(code)}")
+    return code
+
+
+def positive(text: str) -> int:
+    """Type of an argument: 1, 2, 3, ..."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+    return int(text)
+
+
+def _megahertz(text: str) -> int:
+    try:
+        if 1 <= (value := float(text)) <= MOST_CLOCK_HZ / 1e6:
+            return round(value * 1e6)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_CLOCK_HZ / 1e6:g}, not "
+                                     f"{text!r}; the SDRAM has twice as much")
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """Add ``--target``."""
+    command.add_argument("--target", choices=sorted(PRESETS), default="ulx3s-85f",
+                         help="named configuration (default: ulx3s-85f)")
+
+
+def add_system(command: argparse.ArgumentParser) -> None:
+    """Add ``--target``, ``--board`` and ``--clock-mhz``."""
+    add_target(command)
+    command.add_argument("--board", choices=BOARDS, default=BOARDS[0],
+                         help=f"what is around the system (default: {BOARDS[0]})")
+    add_clock(command)
+
+
+def add_clock(command: argparse.ArgumentParser) -> None:
+    """Add ``--clock-mhz``, as `clock_hz`."""
+    command.add_argument("--clock-mhz", type=_megahertz, default=50_000_000, metavar="MHZ",
+                         dest="clock_hz", help="of the system; the SDRAM has twice as much "
+                                               "(default: 50)")
+
+
+def add_boot(command: argparse.ArgumentParser) -> None:
+    """Add ``--rom``."""
+    command.add_argument("--rom", type=Path, metavar="FILE",
+                         help="boot code for the ROM: boot.bin of `python -m hw firmware`")
+
+
+def add_folder(command: argparse.ArgumentParser) -> None:
+    """Add ``--output DIR``."""
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                         help="folder to write to")
