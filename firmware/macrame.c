@@ -4,18 +4,6 @@
 
 #include "mmio.h"
 
-/* Of program.bin, as hw/spec/image.py defines it; its magic number is the core's ID. */
-#define IMAGE_FORMAT_VERSION 1u
-#define IMAGE_HEADER_BYTES 32u
-#define IMAGE_HEADER_CRC32 28u
-#define IMAGE_SECTION_BYTES 16u
-#define IMAGE_SECTIONS 2u
-#define IMAGE_MOST_CONFIG_WORDS 64u
-#define SECTION_PROGRAM 1u
-#define SECTION_CONSTANTS 2u
-
-#define INTERRUPT_ON_DONE_AND_FAULT 3u
-
 /* ---- texts ---- */
 
 const char *macrame_status_text(enum macrame_status status)
@@ -84,15 +72,28 @@ static uint32_t half(const uint8_t *bytes)
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
 }
 
+/* An entry of the table of sections. */
+struct section {
+    uint32_t kind, offset, bytes, crc32;
+};
+
+static struct section read_section(const uint8_t *entry)
+{
+    return (struct section){.kind = little_endian(entry + MACRAME_ENTRY_KIND),
+                            .offset = little_endian(entry + MACRAME_ENTRY_OFFSET),
+                            .bytes = little_endian(entry + MACRAME_ENTRY_BYTES),
+                            .crc32 = little_endian(entry + MACRAME_ENTRY_CRC32)};
+}
+
 /* The checksum of the first `end` bytes, that of the header itself counted as zero. */
 static uint32_t header_crc32(const uint8_t *image, uint32_t end)
 {
     static const uint8_t zero[4] = {0};
     struct crc_table table;
     make_table(&table);
-    uint32_t crc = add_to_crc(&table, ~0u, image, IMAGE_HEADER_CRC32);
+    uint32_t crc = add_to_crc(&table, ~0u, image, MACRAME_HEADER_CRC32);
     crc = add_to_crc(&table, crc, zero, sizeof zero);
-    return ~add_to_crc(&table, crc, image + IMAGE_HEADER_BYTES, end - IMAGE_HEADER_BYTES);
+    return ~add_to_crc(&table, crc, image + MACRAME_HEADER_END, end - MACRAME_HEADER_END);
 }
 
 static int inside(uint32_t offset, uint32_t count, uint32_t end)
@@ -107,37 +108,39 @@ enum macrame_status macrame_read_image(struct macrame_program *program, const ui
         return MACRAME_BAD_ARGUMENT;
     if (address % MACRAME_ADDRESS_ALIGNMENT)
         return MACRAME_MISALIGNED;
-    if (count < IMAGE_HEADER_BYTES || little_endian(image) != MACRAME_ID_VALUE)
+    /* the magic number is the core's ID */
+    if (count < MACRAME_HEADER_END
+        || little_endian(image + MACRAME_HEADER_MAGIC) != MACRAME_ID_VALUE)
         return MACRAME_NOT_AN_IMAGE;
-    if (half(image + 4) != IMAGE_FORMAT_VERSION)
+    if (half(image + MACRAME_HEADER_FORMAT_VERSION) != MACRAME_FORMAT_VERSION)
         return MACRAME_WRONG_FORMAT_VERSION;
-    if (half(image + 6) != MACRAME_INTERFACE_VERSION)
+    if (half(image + MACRAME_HEADER_INTERFACE_VERSION) != MACRAME_INTERFACE_VERSION)
         return MACRAME_WRONG_IMAGE_VERSION;
-    const uint32_t image_bytes = little_endian(image + 8);
-    const uint32_t config_words = little_endian(image + 20);
-    if (image_bytes > count || config_words > IMAGE_MOST_CONFIG_WORDS
-        || little_endian(image + 24) != IMAGE_SECTIONS)
+    const uint32_t image_bytes = little_endian(image + MACRAME_HEADER_IMAGE_BYTES);
+    const uint32_t config_words = little_endian(image + MACRAME_HEADER_CONFIG_WORDS);
+    if (image_bytes > count || config_words > MACRAME_MOST_CONFIG_WORDS
+        || little_endian(image + MACRAME_HEADER_SECTIONS) != MACRAME_SECTIONS)
         return MACRAME_INCOMPLETE_IMAGE;
-    const uint32_t table = IMAGE_HEADER_BYTES + 4 * config_words;
-    const uint32_t end = table + IMAGE_SECTIONS * IMAGE_SECTION_BYTES;
+    const uint32_t table = MACRAME_HEADER_END + 4 * config_words;
+    const uint32_t end = table + MACRAME_SECTIONS * MACRAME_ENTRY_END;
     if (end > image_bytes)
         return MACRAME_INCOMPLETE_IMAGE;
-    if (header_crc32(image, end) != little_endian(image + IMAGE_HEADER_CRC32))
+    if (header_crc32(image, end) != little_endian(image + MACRAME_HEADER_CRC32))
         return MACRAME_WRONG_CHECKSUM;
-    const uint8_t *first = image + table, *second = first + IMAGE_SECTION_BYTES;
-    if (little_endian(first) != SECTION_PROGRAM || little_endian(second) != SECTION_CONSTANTS
-        || !inside(little_endian(first + 4), little_endian(first + 8), image_bytes)
-        || !inside(little_endian(second + 4), little_endian(second + 8), image_bytes))
+    const struct section first = read_section(image + table);
+    const struct section second = read_section(image + table + MACRAME_ENTRY_END);
+    if (first.kind != MACRAME_SECTION_PROGRAM || second.kind != MACRAME_SECTION_CONSTANTS
+        || !inside(first.offset, first.bytes, image_bytes)
+        || !inside(second.offset, second.bytes, image_bytes))
         return MACRAME_INCOMPLETE_IMAGE;
     *program = (struct macrame_program){
         .image = image, .address = address, .image_bytes = image_bytes,
-        .config_offset = IMAGE_HEADER_BYTES, .config_words = config_words,
-        .program_offset = little_endian(first + 4), .program_bytes = little_endian(first + 8),
-        .program_crc32 = little_endian(first + 12),
-        .constants_offset = little_endian(second + 4),
-        .constants_bytes = little_endian(second + 8),
-        .constants_crc32 = little_endian(second + 12),
-        .activation_bytes = little_endian(image + 12), .instructions = little_endian(image + 16)};
+        .config_offset = MACRAME_HEADER_END, .config_words = config_words,
+        .program_offset = first.offset, .program_bytes = first.bytes, .program_crc32 = first.crc32,
+        .constants_offset = second.offset, .constants_bytes = second.bytes,
+        .constants_crc32 = second.crc32,
+        .activation_bytes = little_endian(image + MACRAME_HEADER_ACTIVATION_BYTES),
+        .instructions = little_endian(image + MACRAME_HEADER_INSTRUCTIONS)};
     return MACRAME_OK;
 }
 
@@ -256,7 +259,8 @@ enum macrame_status macrame_start(struct macrame *device, int interrupt)
     /* what the last frame raised must not count for this one */
     put(device, MACRAME_REG_CONTROL, MACRAME_CONTROL_CLEAR_MASK);
     device->interrupted = 0;
-    put(device, MACRAME_REG_INTERRUPT_ENABLE, interrupt ? INTERRUPT_ON_DONE_AND_FAULT : 0);
+    put(device, MACRAME_REG_INTERRUPT_ENABLE,
+        interrupt ? MACRAME_INTERRUPT_ENABLE_DONE_MASK | MACRAME_INTERRUPT_ENABLE_FAULT_MASK : 0);
     put(device, MACRAME_REG_CONTROL, MACRAME_CONTROL_START_MASK);
     return MACRAME_OK;
 }

@@ -1,7 +1,18 @@
-"""``macrame_regs.h``: registers and faults, from :mod:`hw.spec.regs`."""
+"""``macrame_regs.h``: registers and faults, from :mod:`hw.spec.regs`, and where things are in an
+image, from :mod:`hw.spec.image`: all that a driver needs.
+"""
 
 from codegen.headers.c_text import defines, guarded, x_list
-from hw.spec.image import INTERFACE_VERSION, MAGIC
+from hw.spec.image import (
+    ENTRY_FIELDS,
+    FORMAT_VERSION,
+    HEADER_FIELDS,
+    INTERFACE_VERSION,
+    MAGIC,
+    MOST_CONFIG_WORDS,
+    Section,
+    field_offsets,
+)
 from hw.spec.regs import REGISTERS, Access, Fault
 
 __all__ = ["regs_header"]
@@ -45,5 +56,15 @@ def regs_header() -> str:
         *x_list("MACRAME_FAULT_LIST", ((f.name, f"{int(f)}", f'"{f.meaning}"') for f in Fault)),
         "", "enum macrame_fault {",
         ",\n".join(f"    MACRAME_FAULT_{f.name} = {int(f)}" for f in Fault), "};",
-        f"#define MACRAME_FAULTS {len(Fault)}u"]
-    return guarded("macrame_regs.h", "Registers and faults of the core.", body)
+        f"#define MACRAME_FAULTS {len(Fault)}u", "",
+        "/* An image: offsets in its header, and in an entry of its table of sections. */",
+        *defines([
+            ("MACRAME_FORMAT_VERSION", FORMAT_VERSION),
+            *((f"MACRAME_HEADER_{name.upper()}", at)
+              for name, at in field_offsets(HEADER_FIELDS).items()),
+            *((f"MACRAME_ENTRY_{name.upper()}", at)
+              for name, at in field_offsets(ENTRY_FIELDS).items()),
+            ("MACRAME_MOST_CONFIG_WORDS", MOST_CONFIG_WORDS),
+            *((f"MACRAME_SECTION_{section.name}", int(section)) for section in Section),
+            ("MACRAME_SECTIONS", len(Section))])]
+    return guarded("macrame_regs.h", "Registers and faults of the core; images.", body)

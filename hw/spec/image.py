@@ -23,22 +23,33 @@ A section's table entry is kind, offset, size, CRC-32, each uint32. Sections sta
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
 from hw.spec.config import MEMORY_BYTES, ArrayConfig, ConfigError
 from hw.spec.isa import Isa
 
-__all__ = ["ALIGNMENT", "FORMAT_VERSION", "INTERFACE_VERSION", "Image", "ImageError", "MAGIC",
-           "Section", "section_offsets"]
+__all__ = ["ALIGNMENT", "ENTRY_FIELDS", "FORMAT_VERSION", "HEADER_FIELDS", "INTERFACE_VERSION",
+           "Image", "ImageError", "MAGIC", "MOST_CONFIG_WORDS", "Section", "field_offsets",
+           "section_offsets"]
 
 MAGIC = b"MACR"
 FORMAT_VERSION = 1
 #: Raised with every change of instructions, registers or arithmetic.
 INTERFACE_VERSION = 1
 
-_HEADER = struct.Struct("<4sHHIIIIII")
-_ENTRY = struct.Struct("<IIII")
+#: Bytes of each field of the header, and of an entry of the table.
+HEADER_FIELDS: Mapping[str, int] = {
+    "magic": 4, "format_version": 2, "interface_version": 2, "image_bytes": 4,
+    "activation_bytes": 4, "instructions": 4, "config_words": 4, "sections": 4, "crc32": 4}
+ENTRY_FIELDS: Mapping[str, int] = {"kind": 4, "offset": 4, "bytes": 4, "crc32": 4}
+#: More configuration words than that are a damaged header.
+MOST_CONFIG_WORDS = 64
+
+_HEADER = struct.Struct("<4s" + "".join(
+    {2: "H", 4: "I"}[size] for name, size in HEADER_FIELDS.items() if name != "magic"))
+_ENTRY = struct.Struct(f"<{len(ENTRY_FIELDS)}I")
 #: Sections start at multiples of so many bytes.
 ALIGNMENT = 16
 
@@ -128,7 +139,7 @@ class Image:
                              f"not {len(data)}")
         table_at = _HEADER.size + 4 * n_words
         end = table_at + _ENTRY.size * n_sections
-        if n_words > 64 or n_sections > 16 or end > len(data):
+        if n_words > MOST_CONFIG_WORDS or n_sections > 16 or end > len(data):
             raise ImageError(f"image header states {n_words} configuration words and "
                              f"{n_sections} sections, more than it holds")
         blank = data[:_HEADER.size - 4] + bytes(4) + data[_HEADER.size:end]
@@ -155,6 +166,15 @@ class Image:
             raise ImageError(f"program section must have {count} instructions of {step} bytes, "
                              f"not {len(image.program)} bytes")
         return image
+
+
+def field_offsets(fields: Mapping[str, int]) -> dict[str, int]:
+    """Where each field begins, and under ``"end"`` where the last one ends."""
+    offsets, at = {}, 0
+    for name, size in fields.items():
+        offsets[name] = at
+        at += size
+    return offsets | {"end": at}
 
 
 def section_offsets(data: bytes) -> tuple[int, int]:
