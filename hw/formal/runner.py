@@ -1,5 +1,6 @@
 """Runs proofs in SymbiYosys: RTLIL, Yosys and SMT solvers, all from wheels."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -74,9 +75,20 @@ def run_proof(proof: Proof, *, folder: Path = FOLDER) -> Result:
     Raises
     ------
     FormalError
-        If a tool fails other than by finding a counterexample.
+        If a tool fails other than by finding a counterexample, or somebody else runs this proof.
     """
     where = folder.resolve() / proof.name
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with open(where.with_name(f"{proof.name}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FormalError(f"proof {proof.name!r} must not be run twice at the same time in "
+                              f"{str(folder)!r}; wait for the other run") from None
+        return _run_proof(proof, folder, where)
+
+
+def _run_proof(proof: Proof, folder: Path, where: Path) -> Result:
     shutil.rmtree(where, ignore_errors=True)
     environment = os.environ | {"PATH": os.pathsep.join(
         (str(_wrappers(folder.resolve() / "bin")), str(_BIN), os.environ.get("PATH", "")))}

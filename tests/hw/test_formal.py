@@ -1,5 +1,6 @@
 """``python -m hw formal``: the fast proofs hold, and what is wrong is refuted."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from amaranth.lib import wiring
 from hw.__main__ import main
 from hw.formal import catalogue
 from hw.formal.catalogue import PROOFS
+from hw.formal.errors import FormalError
 from hw.formal.proof import Method, Proof
 from hw.formal.runner import run_proof, run_proofs
 
@@ -81,6 +83,14 @@ def test_a_proof_without_a_cover_is_refused(tmp_path: Path) -> None:
     proof = Proof(name="x.y", claim="", harness=lambda: Nothing({}))
     with pytest.raises(AssertionError, match="proof 'x.y' must have a Cover"):
         run_proof(proof, folder=tmp_path)
+
+
+def test_a_proof_that_runs_already_is_refused(tmp_path: Path) -> None:
+    proof = counter(limit=14)
+    with open(tmp_path / f"{proof.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FormalError, match="must not be run twice at the same time"):
+            run_proof(proof, folder=tmp_path)
 
 
 @pytest.mark.rtl
