@@ -14,16 +14,18 @@ MODEL  ?=
 TARGET ?= ulx3s-85f
 INPUT  ?=
 HEADS  ?=
+SCORE  ?=
 RTL    ?=
 PROOFS ?=
 DEMO   := build/demo
 SIM    := build/sim
 FW     := build/firmware
 SOC    := build/soc
-# A small network if none is named. It was not trained, its boxes are noise: only the best are asked
-# for. Large images are not verified by the firmware, which would take minutes to simulate.
+# A small network if none is named. Built-in ones were not trained, their boxes are noise: only the
+# best are asked for, with SCORE. Large images are not verified by the firmware, which would take
+# minutes to simulate.
 SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
-SOC_RUN   := $(if $(MODEL),--no-checksum,--score 0.6)
+SOC_RUN   := $(if $(MODEL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),0.25,0.6))
 
 .PHONY: help setup demo sim firmware soc-sim test fast formal lint docs bench clean
 help:
@@ -34,7 +36,7 @@ help:
 	@echo "make firmware  headers of a model, and the program of the soft core with them (build/firmware)"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) HEADS=heads.json for others"
 	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
-	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json for others"
+	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json SCORE=0.25 for others"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
 	@echo "make lint    style and types"
