@@ -14,6 +14,7 @@ from codegen.passes.cascade import Cascade, Stage, cascades_of, rings_of, with_c
 from codegen.passes.normalize import normalize
 from codegen.passes.pack import ConstantPool, Fold
 from codegen.passes.place import place
+from codegen.passes.schedule_cascade import write_cascade
 from codegen.passes.search import choose, plan
 from hw.spec.config import PRESETS
 from tests import onnx_nodes as n
@@ -209,3 +210,29 @@ def test_a_cascade_is_convolutions_only() -> None:
     resize = next(i for i, k in enumerate(lowered.kernels) if not isinstance(k, ConvKernel))
     assert not cascades_of(lowered, lowered.kernels[resize - 1:resize + 1], planned, CONFIG,
                            bytes_per_cycle=4.0)
+
+
+def test_a_stage_reads_its_part_of_a_shared_ring(tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """T stands behind u in the ring of the last convolution, and u is made of t."""
+    rng = np.random.default_rng(3)
+    constants = {"s": np.float32(0.05), "z": np.int8(3), "w_s": np.float32(0.01),
+                 "w_z": np.int8(0)}
+    nodes = []
+    for x, y, channels, size in (("x", "t", 8, 1), ("t", "u", 8, 3), ("c", "y", 16, 1)):
+        if x == "c":
+            nodes.append(n.node("QLinearConcat", ["s", "z", "u", "s", "z", "t", "s", "z"], ["c"],
+                                axis=1))
+        constants[f"w_{y}"] = n.codes(rng, np.int8, 8, channels, size, size)
+        nodes.append(n.node("QLinearConv", [x, "s", "z", f"w_{y}", "w_s", "w_z", "s", "z"], [y],
+                            pads=[size // 2] * 4))
+    onnx.save(n.model(nodes, {"x": (np.int8, (1, 8, 12, 12))}, constants), tmp_path / "m.onnx")
+    written: list[Cascade] = []
+
+    def note(writer: object, cascade: Cascade) -> None:
+        written.append(cascade)
+        write_cascade(writer, cascade)  # type: ignore[arg-type]
+    monkeypatch.setattr("codegen.passes.schedule.write_cascade", note)
+    build = build_folder(tmp_path / "m.onnx", tmp_path / "b", "test-4x4")
+    assert any(stage.ring_plane for cascade in written for stage in cascade.stages)
+    assert verify_folder(build, races=True, shuffles=range(3)).passed
