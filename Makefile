@@ -22,10 +22,10 @@ SIM    := build/sim
 FW     := build/firmware
 SOC    := build/soc
 # A small network if none is named. Built-in ones were not trained, their boxes are noise: only the
-# best are asked for, with SCORE. Large images are not verified by the firmware, which would take
-# minutes to simulate.
+# best are asked for, some two dozen; the firmware has room for 256. Large images are not verified by
+# the firmware, which would take minutes to simulate.
 SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
-SOC_RUN   := $(if $(MODEL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),0.25,0.6))
+SOC_RUN   := $(if $(MODEL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),$(if $(filter %.onnx,$(MODEL)),0.25,0.85),0.6))
 
 .PHONY: help setup demo sim firmware soc-sim test fast formal lint docs bench clean
 help:
