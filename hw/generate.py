@@ -1,13 +1,14 @@
 """Verilog of a core."""
 
 import re
+from collections.abc import Sequence
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 
 from hw.rtl.top import Core
 from hw.spec.config import ArrayConfig
 
-__all__ = ["MODULE", "core_verilog"]
+__all__ = ["MODULE", "core_rtlil", "core_verilog"]
 
 #: Name of the top module.
 MODULE = "macrame"
@@ -23,3 +24,11 @@ def core_verilog(config: ArrayConfig) -> str:
     """
     text = verilog.convert(Core(config), name=MODULE, emit_src=False, strip_internal_attrs=True)
     return _CLEARED.sub("", text)
+
+
+def core_rtlil(config: ArrayConfig, multiplier: str | Sequence[str]) -> str:
+    """Generate the core for Yosys, with multipliers of these styles:
+    :class:`hw.rtl.multiplier.MultiplierStyle`, one for all or one for each column.
+    """
+    text: str = rtlil.convert(Core(config, multiplier), name=MODULE, emit_src=False)
+    return text

@@ -9,6 +9,7 @@ from hw.formal.axi_rules import LiteMaster, assert_held
 from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
 from hw.rtl.axi import Response
+from hw.rtl.control import GROUP_BITS
 from hw.rtl.sequencer import Sequencer
 from hw.rtl.supervisor import Supervisor
 from hw.spec.config import PRESETS, ArrayConfig
@@ -46,7 +47,7 @@ class RegisterBus(wiring.Component):
         assert_held(m, bus.rvalid, bus.rready, bus.rresp, bus.rdata)
         wrote, asked = bus.awvalid & bus.awready, bus.arvalid & bus.arready
         writes, reads = Signal(2), Signal(2)
-        written, read = Signal(3), Signal(2)  # so many cycles ago
+        written, read = Signal(3), Signal(3)  # so many cycles ago
         m.d.sync += [
             writes.eq(writes + wrote - (bus.bvalid & bus.bready)),
             reads.eq(reads + asked - (bus.rvalid & bus.rready)),
@@ -57,14 +58,16 @@ class RegisterBus(wiring.Component):
             Assert(wrote == (bus.wvalid & bus.wready)),
             Assert(implies(bus.awvalid & bus.wvalid & (writes == 0), wrote)),
             Assert(implies(bus.arvalid & (reads == 0), asked)),
-            Assert(implies(written[2], bus.bvalid)), Assert(implies(read[1], bus.rvalid)),
+            Assert(implies(written[2], bus.bvalid)), Assert(implies(read[2], bus.rvalid)),
             Assert(implies(bus.bvalid, bus.bresp == Response.OKAY)),
             Assert(implies(bus.rvalid, bus.rresp == Response.OKAY)),
             Cover(bus.bvalid & bus.bready), Cover(bus.rvalid & (bus.rdata == 0x1234_5678)),
             # A request that was not answered is on its way, or its answer is offered.
             Assert(writes == written[0] + written[1] + bus.bvalid),
             Assert(probe.signal("control.under_way") == written[:2]),
-            Assert(reads == read[0] + bus.rvalid), Assert(probe.signal("control.asked") == read[0]),
+            Assert(reads == read[0] + read[1] + bus.rvalid),
+            Assert(probe.signal("control.asked") == read[0]),
+            Assert(probe.signal("control.chosen") == read[1]),
         ]
         self._contents(m, bus, probe, wrote, asked)
         self._windows(m, dut, probe)
@@ -78,19 +81,27 @@ class RegisterBus(wiring.Component):
         writable = [r for r in REGISTERS.values() if r.access == Access.READ_WRITE]
         m.d.comb += Assume(Cat(name == r.offset // 4 for r in writable).any())
         always = Cat(name == REGISTERS[n].offset // 4 for n in _ALWAYS).any()
-        shadow, expected, mine = Signal(32), Signal(32), Signal()
+        shadow, before, expected, mine = Signal(32), Signal(32), Signal(32), Signal()
         enabled = Cat(strobe.replicate(8) for strobe in bus.wstrb)
         with m.If(wrote & (bus.awaddr[2:] == name) & (always | ~control.running)):
             m.d.sync += shadow.eq((bus.wdata & enabled) | (shadow & ~enabled))
         with m.If(asked):
             m.d.sync += mine.eq(bus.araddr[2:] == name)
-        with m.If(probe.signal("control.asked")):
-            m.d.sync += expected.eq(shadow)
+        # The value is that of the cycle after the request.
+        m.d.sync += before.eq(shadow)
+        with m.If(probe.signal("control.chosen")):
+            m.d.sync += expected.eq(before)
+        under_way = probe.signal("control.asked") | probe.signal("control.chosen")
         m.d.comb += [
             Assert(implies(bus.rvalid & mine, bus.rdata == expected)),
-            Assert(implies(probe.signal("control.asked"),
+            Assert(implies(under_way,
                            mine == (probe.signal("control.address")[2:] == name))),
         ]
+        for register in writable:
+            number = register.offset // 4
+            candidate = probe.signal(f"control.group_{number >> GROUP_BITS}")
+            m.d.comb += Assert(implies(probe.signal("control.chosen") & mine & (name == number),
+                                       candidate == before))
         for register in writable:
             stored = probe.signal(f"control.{register.name.lower()}")
             m.d.comb += Assert(implies(name == register.offset // 4, stored == shadow))

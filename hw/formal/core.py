@@ -70,9 +70,13 @@ class FetchWindow(_CoreHarness):
     def prove(self, m, dut, probe, was_reset, windows) -> None:
         window, asked = windows["program"], probe.signal("sequencer.dispatcher.asked")
         fetch, at = probe.component("sequencer.dispatcher").fetch.request, Signal(32)
-        with m.If(fetch.ready | ~fetch.valid):
+        with m.If(~fetch.valid):
             m.d.sync += at.eq(asked)
+        # How much is asked for next, if anything: it is right whenever it can be asked for.
+        burst, span = (probe.signal(f"sequencer.dispatcher.{name}") for name in ("burst", "span"))
         m.d.comb += [
+            Assert(implies(burst != 0, span != 0)),
+            Assert(implies(~fetch.valid & (burst != 0), asked + span <= window.size)),
             Assert(asked <= Mux(was_reset, 0, window.size)),
             Assert(implies(fetch.valid, fetch.payload.bytes != 0)),
             Assert(implies(fetch.valid, fetch.payload.address == (window.base + at)[:32])),

@@ -23,6 +23,10 @@ def _counter(giver: Queue, taker: Queue) -> str:
     return f"from_{giver.name}_to_{taker.name}".lower()
 
 
+def _some(giver: Queue, taker: Queue) -> str:
+    return f"some_{giver.name}_to_{taker.name}".lower()
+
+
 class TokenCounts(wiring.Component):
     """Banks against numbers of tokens that never wrap.
 
@@ -114,6 +118,7 @@ class SequencerTokens(wiring.Component):
             m.d.sync += [expected.eq(counter + given - taken - too_many), faulty.eq(too_many)]
             m.d.comb += [
                 Assert(implies(taken, counter != 0)),
+                Assert(probe.signal(f"tokens.{_some(giver, taker)}") == counter.any()),
                 Assert(implies(running, counter == expected)),
                 Assert(implies(running & faulty, supervisor.faults[giver].valid
                                & (supervisor.faults[giver].cause == Fault.TOKEN_OVERFLOW))),

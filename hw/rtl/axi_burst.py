@@ -74,12 +74,15 @@ class BurstSplitter(wiring.Component):
         start = Signal(lsb, reset_less=True)
         end = Signal(lsb + 1, reset_less=True)
         more = Signal(bits_for(MEMORY_BYTES) - lsb + 1, reset_less=True)  # beats less one
+        many = Signal(reset_less=True)  # more than any burst has
 
         # One burst: to the next multiple of its full length, or to the end.
         room = (~beat[:bits_for(self.burst_beats - 1)]) & (self.burst_beats - 1)
         ends = Signal()
+        in_burst = bits_for(self.burst_beats - 1)
+        after = (more - room - 1)[:len(more)]
         m.d.comb += [
-            ends.eq(more <= room),
+            ends.eq(~many & (more[:in_burst] <= room)),
             self.o.valid.eq(active),
             self.o.payload.address.eq(Cat(Const(0, lsb), beat)),
             self.o.payload.more.eq(Mux(ends, more, room)),
@@ -91,7 +94,7 @@ class BurstSplitter(wiring.Component):
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [active.eq(~ends), first.eq(0), beat.eq(beat + room + 1),
-                         more.eq(more - room - 1)]
+                         more.eq(after), many.eq(after[in_burst:].any())]
 
         # The next run: its last byte tells how many beats it has.
         request = self.i.payload
@@ -102,6 +105,7 @@ class BurstSplitter(wiring.Component):
             m.d.sync += [
                 active.eq(1), first.eq(1), run_last.eq(request.last), start.eq(offset),
                 beat.eq(request.address[lsb:]), more.eq(last_byte[lsb:]),
+                many.eq(last_byte[lsb + in_burst:].any()),
                 end.eq(last_byte[:lsb] + 1),
             ]
         return m

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.axi import AxiRead, Burst
 from hw.rtl.axi_burst import REQUEST, BurstSplitter
 from hw.spec.config import bits_for
-from hw.spec.cycles import BURST_BEATS
+from hw.spec.cycles import BURST_BEATS, READ_BEATS
 
 __all__ = ["ReadClient", "ReadMaster", "read_beat"]
 
@@ -75,7 +75,7 @@ class ReadMaster(wiring.Component):
     """
 
     def __init__(self, bus_bytes: int, *, burst_beats: int = BURST_BEATS, bursts: int = 16,
-                 beats: int = 128) -> None:
+                 beats: int = READ_BEATS) -> None:
         if beats < burst_beats:
             raise ValueError(f"beats must be at least burst_beats = {burst_beats}, not {beats!r}")
         self.bus_bytes = bus_bytes

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi import AxiWrite, Burst
 from hw.rtl.axi_burst import REQUEST, BurstSplitter
-from hw.spec.cycles import BURST_BEATS
+from hw.spec.cycles import BURST_BEATS, WRITE_BEATS
 
 __all__ = ["WriteClient", "WriteMaster", "write_beat"]
 
@@ -72,7 +72,7 @@ class WriteMaster(wiring.Component):
     """
 
     def __init__(self, bus_bytes: int, *, burst_beats: int = BURST_BEATS, bursts: int = 16,
-                 beats: int = 64) -> None:
+                 beats: int = WRITE_BEATS) -> None:
         if beats < 2 * burst_beats:
             raise ValueError(f"beats must be at least two bursts of {burst_beats}, not {beats!r}")
         self.bus_bytes = bus_bytes

@@ -12,8 +12,10 @@ from hw.spec.image import INTERFACE_VERSION, MAGIC
 from hw.spec.isa import Queue
 from hw.spec.regs import REGISTERS, Access, Fault
 
-__all__ = ["Control", "QueueEvents", "Window"]
+__all__ = ["Control", "GROUP_BITS", "QueueEvents", "Window"]
 
+#: Registers among which the first choice of a read is made: 2 to the power of this.
+GROUP_BITS = 3
 _WINDOWS = ("PROGRAM", "CONSTANTS", "ACTIVATIONS")
 
 
@@ -41,7 +43,7 @@ class Control(wiring.Component):
     written while it runs is lost. Writes obey byte strobes. Counters stand still while the core is
     idle, so that they can be read in any order.
 
-    Timing: a write takes four cycles, a read three. When a write is answered, its effect is
+    Timing: a write takes four cycles, a read four. When a write is answered, its effect is
     visible in all registers and in `interrupt`, which is a level.
 
     Members
@@ -145,19 +147,35 @@ class Control(wiring.Component):
                                 (stored[name] & ~enabled) | (bus.wdata & enabled))
 
     def _read(self, m: Module, values: dict[str, Signal]) -> None:
-        """Answer reads: a cycle for the address, one for the choice of the value."""
+        """Answer reads: a cycle for the address, two for the choice of the value."""
         bus = self.bus
         address = Signal.like(bus.araddr)
         asked = Signal()
-        m.d.comb += bus.arready.eq(~asked & ~bus.rvalid)
+        chosen = Signal()  # a candidate of every group
+        m.d.comb += bus.arready.eq(~asked & ~chosen & ~bus.rvalid)
         with m.If(bus.arready & bus.arvalid):
             m.d.sync += [address.eq(bus.araddr), asked.eq(1)]
+
+        # In every group of registers the one of that number, then one of the groups.
+        number, group = address[2:][:GROUP_BITS], address[2:][GROUP_BITS:]
+        numbers = {name: register.offset // 4 for name, register in REGISTERS.items()}
+        candidates = {n >> GROUP_BITS: Signal(32, name=f"group_{n >> GROUP_BITS}")
+                      for n in numbers.values()}
+        for high, candidate in candidates.items():
+            m.d.sync += candidate.eq(0)
+            with m.Switch(number):
+                for name, n in numbers.items():
+                    if n >> GROUP_BITS == high:
+                        with m.Case(n % (1 << GROUP_BITS)):
+                            m.d.sync += candidate.eq(values[name])
         with m.If(asked):
-            m.d.sync += [asked.eq(0), bus.rvalid.eq(1), bus.rdata.eq(0)]
-            with m.Switch(address[2:]):
-                for name, register in REGISTERS.items():
-                    with m.Case(register.offset // 4):
-                        m.d.sync += bus.rdata.eq(values[name])
+            m.d.sync += [asked.eq(0), chosen.eq(1)]
+        with m.If(chosen):
+            m.d.sync += [chosen.eq(0), bus.rvalid.eq(1), bus.rdata.eq(0)]
+            with m.Switch(group):
+                for high, candidate in candidates.items():
+                    with m.Case(high):
+                        m.d.sync += bus.rdata.eq(candidate)
         with m.Elif(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
 

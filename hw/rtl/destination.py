@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.interfaces import FaultReport
 from hw.rtl.layout import instruction_layout
 from hw.rtl.loop_nest import LoopNest
+from hw.rtl.skid import SkidBuffer
 from hw.rtl.surface_walker import SurfaceLayout, SurfaceWalker
 from hw.spec.config import ArrayConfig, bits_for
 from hw.spec.isa import Opcode
@@ -37,7 +38,7 @@ class Destination(wiring.Component):
     each other instead. A word outside the scratchpad, or a row more than the ring holds, is a
     fault, and ends the stream before it.
 
-    Timing: the first address two cycles after `start`, then one per cycle.
+    Timing: the first address three cycles after `start`, then one per cycle.
 
     Members
     -------
@@ -99,17 +100,19 @@ class Destination(wiring.Component):
         address = Signal.like(walker.address, reset_less=True)
         last = Signal(reset_less=True)
         full, outside, too_many = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        m.submodules.leaving = leaving = SkidBuffer(Place(self.config))
+        wiring.connect(m, leaving.o, wiring.flipped(self.o))
         m.d.comb += [
-            step.eq(active & (~full | (self.o.valid & self.o.ready))),
-            self.o.valid.eq(full & ~outside & ~too_many),
-            self.o.payload.address.eq(address), self.o.payload.last.eq(last),
-            self.fault.valid.eq(full & (outside | too_many)),
+            step.eq(active & (~full | (leaving.i.valid & leaving.i.ready))),
+            leaving.i.valid.eq(full & ~outside & ~too_many),
+            leaving.i.payload.address.eq(address), leaving.i.payload.last.eq(last),
+            self.fault.valid.eq(full & (outside | too_many) & ~self.o.valid),
             self.fault.cause.eq(Mux(too_many, Fault.ILLEGAL_INSTRUCTION, Fault.ON_CHIP_RANGE)),
             self.fault.address.eq(Mux(too_many, 0, address)),
         ]
         with m.If(self.start):
             m.d.sync += active.eq(1)
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(leaving.i.valid & leaving.i.ready):
             m.d.sync += full.eq(0)
         with m.If(step):
             m.d.sync += [

@@ -63,47 +63,51 @@ class Dispatcher(wiring.Component):
         size = Isa(self.config).instruction_bytes
         beats = size // self.config.bus_bytes
 
-        # Ask for a burst, or for single instructions at the end, while the buffer has room.
+        # Ask for a burst, or for single instructions at the end, while the buffer has room. A
+        # request stays for a cycle at least, so that `burst` is right when the next one can go.
         stored = data.StructLayout({"data": 8 * self.config.bus_bytes, "error": 1})
         m.submodules.buffer = buffer = SyncFIFOBuffered(width=Shape.cast(stored).width,
                                                         depth=FETCH_BUFFER * beats)
         request, arriving = self.fetch.request, self.fetch.beats
         asked = Signal(32)  # bytes
         held = Signal(range(FETCH_BUFFER + 1))
-        burst = Signal(range(FETCH_BURST + 1))
+        burst = Signal(range(FETCH_BURST + 1))  # what is next, a cycle after `asked` changed
+        span = Signal(range(FETCH_BURST * size + 1))
         taken_apart = Signal()
-        whole = asked + FETCH_BURST * size <= self.window.size
-        with m.If(whole):
-            m.d.comb += burst.eq(FETCH_BURST)
-        with m.Elif(asked + size <= self.window.size):
-            m.d.comb += burst.eq(1)
+        with m.If(asked + FETCH_BURST * size <= self.window.size):
+            m.d.sync += [burst.eq(FETCH_BURST), span.eq(FETCH_BURST * size)]
+        with m.Else():
+            m.d.sync += [burst.eq(asked + size <= self.window.size), span.eq(size)]
         offer = (burst != 0) & (held + burst <= FETCH_BUFFER) & ~self.ended
-        can_offer = request.ready | ~request.valid
-        span = Mux(whole, FETCH_BURST * size, size)
-        with m.If(can_offer):
-            m.d.sync += request.valid.eq(offer)
-            with m.If(offer):
-                m.d.sync += [request.payload.address.eq(self.window.base + asked),
-                             request.payload.bytes.eq(span), asked.eq(asked + span)]
-        m.d.sync += held.eq(held + Mux(can_offer & offer, burst, 0) - taken_apart)
+        with m.If(request.ready):
+            m.d.sync += request.valid.eq(0)
+        with m.If(offer & ~request.valid):
+            m.d.sync += [request.valid.eq(1), asked.eq(asked + span),
+                         request.payload.address.eq(self.window.base + asked),
+                         request.payload.bytes.eq(span)]
+        m.d.sync += held.eq(held + Mux(offer & ~request.valid, burst, 0) - taken_apart)
         m.d.comb += [
             buffer.w_data.eq(Cat(arriving.payload.data, arriving.payload.error)),
             buffer.w_en.eq(arriving.valid),
             arriving.ready.eq(buffer.w_rdy),
         ]
 
-        # Assemble an instruction, and look for reserved bits on the way.
+        # Assemble an instruction, and look for reserved bits in each beat a cycle after it came.
         beat = data.View(stored, buffer.r_data)
         word = Signal(instruction_bits(self.config))
         number = Signal(range(beats))
+        looked_at = Signal(range(beats))
+        look = Signal()
         opcode = Signal(OPCODE.width)
-        refused = Signal()
+        refused_before, refused = Signal(), Signal()
         failed = Signal()
         offset = Signal(32)  # bytes
-        current = Mux(number == 0, beat.data[:OPCODE.width], opcode)
         cause = Signal.like(self.fault.cause)
         address = Signal.like(self.fault.address)
         fields = data.View(instruction_layout(self.config, Opcode.LOAD), word)
+        m.d.comb += refused.eq(refused_before | (look & self._reserved(
+            m, opcode, looked_at, word[-8 * self.config.bus_bytes:])))
+        m.d.sync += [look.eq(0), refused_before.eq(refused)]
         with m.FSM():
             with m.State("Assemble"):
                 m.d.comb += buffer.r_en.eq(1)
@@ -111,11 +115,11 @@ class Dispatcher(wiring.Component):
                     m.d.sync += [
                         word.eq(Cat(word[8 * self.config.bus_bytes:], beat.data)),
                         number.eq(Mux(number == beats - 1, 0, number + 1)),
-                        opcode.eq(current),
-                        refused.eq((refused & (number != 0)) | self._reserved(
-                            m, current, number, beat.data)),
+                        look.eq(1), looked_at.eq(number),
                         failed.eq((failed & (number != 0)) | beat.error),
                     ]
+                    with m.If(number == 0):
+                        m.d.sync += [opcode.eq(beat.data), refused_before.eq(0)]
                     with m.If(number == beats - 1):
                         m.d.comb += taken_apart.eq(1)
                         m.next = "Check"

@@ -36,12 +36,11 @@ class _Repeat(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         done = Signal.like(self.count)
-        after = done + 1
-        end = after == self.count
+        after, end = done + 1, Signal()
         with m.If(self.home | (self.step & end)):
-            m.d.sync += done.eq(0)
+            m.d.sync += [done.eq(0), end.eq(self.count == 1)]
         with m.Elif(self.step):
-            m.d.sync += done.eq(after)
+            m.d.sync += [done.eq(after), end.eq(after + 1 == self.count)]
         m.d.comb += self.advance.eq(self.step & end)
         return m
 

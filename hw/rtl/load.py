@@ -5,9 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from hw.rtl.axi_read import ReadClient
+from hw.rtl.axi_read import ReadClient, read_beat
 from hw.rtl.interfaces import LinearWrite, ScratchpadClient, Unit
 from hw.rtl.layout import instruction_layout
+from hw.rtl.skid import SkidBuffer
 from hw.rtl.transfer import CheckedTransfer, TransferCheck, TransferLayout, linear_elements
 from hw.rtl.unpack import Unpacker
 from hw.rtl.walk import RunWalk
@@ -33,7 +34,7 @@ class LoadUnit(wiring.Component):
     of a row are not read, except those that share a beat with it.
 
     Timing: the first request leaves ``b + 5`` cycles after the instruction was accepted, b as in
-    :class:`~hw.rtl.transfer.TransferCheck`; a word is offered three cycles after its last beat
+    :class:`~hw.rtl.transfer.TransferCheck`; a word is offered four cycles after its last beat
     came from the read master. Words follow as fast as :class:`~hw.rtl.unpack.Unpacker` makes
     them, beats permitting: a plain LOAD takes a beat or a word per cycle, whichever is more,
     LOAD_LINEAR a beat or an element. `done` is two cycles behind the last word. Back to back, an
@@ -99,11 +100,17 @@ class LoadUnit(wiring.Component):
         wiring.connect(m, runs.o, wiring.flipped(self.read.request))
 
         # Make words of what arrives.
-        job = data.View(CheckedTransfer(self.config), jobs.r_data)
-        runnable = jobs.r_rdy & (job.cause == Fault.NONE)
+        m.submodules.next = following = SkidBuffer(CheckedTransfer(self.config))
+        m.d.comb += [following.i.payload.eq(jobs.r_data), following.i.valid.eq(jobs.r_rdy),
+                     jobs.r_en.eq(following.i.ready)]
+        job = following.o.payload
+        runnable = following.o.valid & (job.cause == Fault.NONE)
         m.d.comb += [unpack.i.payload.eq(job), unpack.i.valid.eq(runnable),
-                     jobs.r_en.eq(unpack.i.ready)]
-        wiring.connect(m, wiring.flipped(self.read.beats), unpack.beats)
+                     following.o.ready.eq(runnable & unpack.i.ready)]
+        # Beats come out of block RAM and through a choice of the client.
+        m.submodules.arriving = arriving = SkidBuffer(read_beat(self.config.bus_bytes))
+        wiring.connect(m, wiring.flipped(self.read.beats), arriving.i)
+        wiring.connect(m, arriving.o, unpack.beats)
         word = unpack.o.payload
         bad, leave = Signal(), Signal()
         m.d.comb += [
@@ -134,11 +141,10 @@ class LoadUnit(wiring.Component):
                 m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.ILLEGAL_INSTRUCTION),
                              fault.address.eq(word.place)]
             with m.Elif(finishing == 0):
-                with m.If(jobs.r_rdy & ~runnable):
+                with m.If(following.o.valid & ~runnable):
                     m.d.sync += [fault.valid.eq(1), fault.cause.eq(job.cause),
                                  fault.address.eq(job.address)]
-                with m.Elif(unpack.want & self.read.beats.valid
-                            & self.read.beats.payload.error):
+                with m.Elif(unpack.want & arriving.o.valid & arriving.o.payload.error):
                     m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.BUS_READ)]
         return m
 

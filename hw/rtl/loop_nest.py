@@ -22,7 +22,8 @@ class LoopNest(wiring.Component):
     Members
     -------
     counts : In
-        Repetitions, by name; must not change between the first and the last step.
+        Repetitions, by name; must not change between the cycle before the first step and the last
+        step.
     step : In(1)
     indices : Out
         By name.
@@ -45,10 +46,13 @@ class LoopNest(wiring.Component):
         for name, width in self.widths.items():
             if width:
                 index = Signal(width, name=name)
-                after = index + 1
-                at_last = after == self.counts[name]
+                at_last = Signal(name=f"{name}_at_last")
+                count, after = self.counts[name], index + 1
                 with m.If(self.step & end):
-                    m.d.sync += index.eq(Mux(at_last, 0, after))
+                    m.d.sync += [index.eq(Mux(at_last, 0, after)),
+                                 at_last.eq(Mux(at_last, count == 1, after + 1 == count))]
+                with m.Elif(index == 0):
+                    m.d.sync += at_last.eq(count == 1)
                 m.d.comb += self.indices[name].eq(index)
                 end &= at_last
             m.d.comb += self.ends[name].eq(end)

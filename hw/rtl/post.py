@@ -24,7 +24,8 @@ from hw.rtl.layout import instruction_layout
 from hw.rtl.pool import PoolReads
 from hw.rtl.post_decoder import PostControl, PostDecoder
 from hw.rtl.scratchpad import PLAIN_WRITE_LATENCY
-from hw.rtl.word_reader import WordReader
+from hw.rtl.skid import SkidBuffer
+from hw.rtl.word_reader import WordReader, WordRequest
 from hw.spec.config import ArrayConfig
 from hw.spec.isa import Opcode
 from hw.spec.regs import Fault
@@ -98,8 +99,10 @@ class PostUnit(wiring.Component):
         instruction = Signal.like(self.unit.i.payload, reset_less=True)
         start, running, last_written = Signal(), Signal(), Signal()
         m.submodules.decoder = decoder = PostDecoder(config)
-        control = Signal(PostControl(config))
-        m.d.comb += [decoder.i.eq(instruction), control.eq(decoder.control)]
+        control = Signal(PostControl(config), reset_less=True)
+        m.d.comb += decoder.i.eq(self.unit.i.payload)
+        with m.If(self.unit.i.ready):
+            m.d.sync += [instruction.eq(self.unit.i.payload), control.eq(decoder.control)]
         draining = control.opcode == Opcode.DRAIN
 
         # Readers: requests of one instruction.
@@ -113,10 +116,12 @@ class PostUnit(wiring.Component):
                 reader.fields.eq(data.View(instruction_layout(config, opcode), instruction))]
         wiring.connect(m, drain.o, wiring.flipped(self.accumulators.i))
         m.submodules.words = words = WordReader(config)
+        m.submodules.asked = asked = SkidBuffer(WordRequest(config))
+        wiring.connect(m, asked.o, words.i)
         for reader in (pool, elementwise):
             with m.If(reader.o.valid):
-                m.d.comb += [words.i.valid.eq(1), words.i.payload.eq(reader.o.payload)]
-            m.d.comb += reader.o.ready.eq(words.i.ready)
+                m.d.comb += [asked.i.valid.eq(1), asked.i.payload.eq(reader.o.payload)]
+            m.d.comb += reader.o.ready.eq(asked.i.ready)
 
         # From what was read to words of results, and where they go.
         m.submodules.gather = gather = Gather(config)
@@ -172,29 +177,29 @@ class PostUnit(wiring.Component):
         legal = destination.legal
         for opcode in (Opcode.POOL, Opcode.ELEMENTWISE):
             legal &= (control.opcode != opcode) | readers[opcode].legal
-        self._sequence(m, instruction, decoder, legal, start, running, last_written,
+        self._sequence(m, decoder, legal, start, running, last_written,
                        [destination.fault, *(reader.fault for reader in readers.values())])
         m.d.comb += self.unit.stall.eq(Cat(
             i.valid & ~i.ready for i in (client, self.accumulators.i)).any())
         return m
 
-    def _sequence(self, m: Module, instruction: Signal, decoder: PostDecoder, legal: Value,
-                  start: Signal, running: Signal, last_written: Signal,
-                  faults: Iterable[FaultReport]) -> None:
+    def _sequence(self, m: Module, decoder: PostDecoder, legal: Value, start: Signal,
+                  running: Signal, last_written: Signal, faults: Iterable[FaultReport]) -> None:
         """Take instructions, one at a time, and end each with `done` or a fault."""
         unit = self.unit
         illegal, outside = Signal(reset_less=True), Signal(reset_less=True)
+        slot = Signal.like(decoder.slot, reset_less=True)
         refused = illegal | ~legal
         settle_cycles = max(1, PLAIN_WRITE_LATENCY - 1)
         settling = Signal(range(settle_cycles + 1), reset_less=True)
         with m.FSM() as fsm:
             with m.State("Idle"):
                 m.d.comb += unit.i.ready.eq(1)
-                m.d.sync += instruction.eq(unit.i.payload)
+                m.d.sync += [illegal.eq(decoder.illegal), outside.eq(decoder.outside),
+                             slot.eq(decoder.slot)]
                 with m.If(unit.i.valid):
                     m.next = "Check"
             with m.State("Check"):
-                m.d.sync += [illegal.eq(decoder.illegal), outside.eq(decoder.outside)]
                 m.next = "Start"
             with m.State("Start"):
                 m.d.comb += start.eq(~refused & ~outside)
@@ -202,7 +207,7 @@ class PostUnit(wiring.Component):
                     settling.eq(settle_cycles),
                     unit.fault.cause.eq(Mux(refused, Fault.ILLEGAL_INSTRUCTION,
                                             Fault.ON_CHIP_RANGE)),
-                    unit.fault.address.eq(Mux(refused, 0, decoder.slot))]
+                    unit.fault.address.eq(Mux(refused, 0, slot))]
                 with m.If(start):
                     m.next = "Run"
                 with m.Else():

@@ -98,13 +98,15 @@ class Requantizer(wiring.Component):
         negative = _registered(m, negative, "negative_4")
 
         # 5: round up from 1/2 - h on, or from above 1/2 + h. `below_h` is h - 1, all ones.
+        # Each bit of h is the first 0 of it.
         below_h = Signal(_CODE_BITS + 1)
         m.d.comb += below_h.eq(Cat(1, (k[i:].any() for i in range(_CODE_BITS))))
-        h = (below_h + 1)[:_CODE_BITS + 2]
+        h = Cat(0, (below_h[i] & ~below_h[i + 1] for i in range(_CODE_BITS)), below_h[-1])
         half = 1 << FRACTION_BITS
         threshold = Mux(k[0] ^ self.odd, (half - 1) ^ below_h, half | h | 1)
         q = Signal(_CODE_BITS + 1, reset_less=True)
-        m.d.sync += q.eq(Mux(saturated, 1 << _CODE_BITS, k + (fraction >= threshold)))
+        m.d.sync += q.eq(Mux(saturated, 1 << _CODE_BITS,
+                             Mux(fraction >= threshold, k + 1, k)))
         negative = _registered(m, negative, "negative_5")
 
         # 6: sign, zero point, saturation.

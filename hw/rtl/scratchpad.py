@@ -1,12 +1,13 @@
 """The scratchpad: activations on chip, with a port for the array and one for everybody else."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.interfaces import ScratchpadClient, ScratchpadOp, ScratchpadRead
 from hw.spec.config import ArrayConfig, bits_for
+from hw.spec.resources import scratchpad_parts
 
 __all__ = ["PLAIN_WRITE_LATENCY", "READ_LATENCY", "Scratchpad", "ScratchpadMemory",
            "WRITE_LATENCY"]
@@ -53,21 +54,35 @@ class ScratchpadMemory(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        rows = self.config.rows
-        m.submodules.memory = memory = Memory(shape=8 * rows, depth=self.config.scratchpad_words,
-                                              init=[])
-        write = memory.write_port(granularity=8)
-        port_a, port_b = memory.read_port(transparent_for=(write,)), memory.read_port()
-        m.d.comb += [
-            port_a.en.eq(self.a_enable), port_a.addr.eq(self.a_address),
-            port_b.en.eq(self.b_enable), port_b.addr.eq(self.b_address),
-            write.en.eq(self.b_mask), write.addr.eq(self.b_address),
-            write.data.eq(self.b_write),
-        ]
+        bits = 8 * self.config.rows
+        data_a, data_b = Signal(bits), Signal(bits)
+        first = 0
+        for n, words in enumerate(scratchpad_parts(self.config.scratchpad_words)):
+            m.submodules[f"part_{n}"] = memory = Memory(shape=bits, depth=words, init=[])
+            write = memory.write_port(granularity=8)
+            port_a, port_b = memory.read_port(transparent_for=(write,)), memory.read_port()
+            # All words of a part, and no others, have the same upper bits of their addresses.
+            low = bits_for(words - 1)
+            in_a, in_b = (address[low:] == first >> low for address in
+                          (self.a_address, self.b_address))
+            m.d.comb += [
+                port_a.en.eq(self.a_enable), port_a.addr.eq(self.a_address),
+                port_b.en.eq(self.b_enable), port_b.addr.eq(self.b_address),
+                write.en.eq(Mux(in_b, self.b_mask, 0)), write.addr.eq(self.b_address),
+                write.data.eq(self.b_write),
+            ]
+            # One cycle later: whether it was asked for this part.
+            from_a, from_b = (Signal(name=f"from_{port}_{n}") for port in "ab")
+            m.d.sync += [from_a.eq(in_a), from_b.eq(in_b)]
+            with m.If(from_a):
+                m.d.comb += data_a.eq(port_a.data)
+            with m.If(from_b):
+                m.d.comb += data_b.eq(port_b.data)
+            first += words
 
         # Output registers: block RAM is slow to come out, and its way to the array long.
-        out_a, out_b = (Signal(8 * rows, name=f"out_{port}", reset_less=True) for port in "ab")
-        m.d.sync += [out_a.eq(port_a.data), out_b.eq(port_b.data)]
+        out_a, out_b = (Signal(bits, name=f"out_{port}", reset_less=True) for port in "ab")
+        m.d.sync += [out_a.eq(data_a), out_b.eq(data_b)]
         m.d.comb += [self.a_data.eq(out_a), self.b_data.eq(out_b)]
         return m
 
@@ -107,20 +122,6 @@ class Scratchpad(wiring.Component):
             self.mac.data.eq(memory.a_data),
         ]
 
-        # Who is next: the first with a request behind the one that was last.
-        last, grant = Signal(range(3)), Signal(range(3))
-        with m.Switch(last):
-            for index in range(3):
-                with m.Case(index):
-                    for turn in (index, (index + 2) % 3, (index + 1) % 3):
-                        with m.If(clients[turn].i.valid):
-                            m.d.comb += grant.eq(turn)
-        request = Signal.like(self.post.i.payload)
-        wanted = Signal()
-        with m.Switch(grant):
-            for index, client in enumerate(clients):
-                with m.Case(index):
-                    m.d.comb += [request.eq(client.i.payload), wanted.eq(client.i.valid)]
 
         # Stages 1 to 3: at the memory; in the memory; at its output register.
         stage = data.StructLayout({
@@ -130,14 +131,22 @@ class Scratchpad(wiring.Component):
         write = Signal()
         reads, maxima = ([Signal(3 if name == "read" else 1, name=f"{name}_{i}")
                           for i in (1, 2, 3)] for name in ("read", "max"))
-        hazard, accept = Signal(), Signal()
-        m.d.comb += [
-            hazard.eq(Cat(maximum & (s.address == request.address)
-                          for maximum, s in zip(maxima[:2], stages)).any()),
-            accept.eq(wanted & ~hazard & ~maxima[2]),
-        ]
+
+        # Who is next: the first with a request behind the one that was last. `ready` has a long way
+        # in the clients: of the other two it depends on nothing but `valid`.
+        last, taken = Signal(3, init=1), Signal(3)
+        request = Signal.like(self.post.i.payload)
         for index, client in enumerate(clients):
-            m.d.comb += client.i.ready.eq(accept & (grant == index))
+            before, behind = (index + 2) % 3, (index + 1) % 3
+            turn = ~((clients[before].i.valid & ~last[before])
+                     | (clients[behind].i.valid & last[index]))
+            hazard = Cat(maximum & (s.address == client.i.payload.address)
+                         for maximum, s in zip(maxima[:2], stages)).any()
+            m.d.comb += [client.i.ready.eq(turn & ~hazard & ~maxima[2]),
+                         taken[index].eq(client.i.valid & client.i.ready)]
+            with m.If(client.i.valid & turn):
+                m.d.comb += request.eq(client.i.payload)
+        accept = taken.any()
 
         # Into stage 1: a request, or the second turn of a MAX.
         is_max = request.op == ScratchpadOp.MAX
@@ -145,10 +154,10 @@ class Scratchpad(wiring.Component):
             stages[0].eq(Cat(request.address, request.mask, request.data)),
             write.eq((accept & (request.op == ScratchpadOp.WRITE)) | maxima[2]),
             maxima[0].eq(accept & is_max),
-            reads[0].eq((accept & (request.op == ScratchpadOp.READ)) << grant),
+            reads[0].eq(Mux(request.op == ScratchpadOp.READ, taken, 0)),
         ]
         with m.If(accept):
-            m.d.sync += last.eq(grant)
+            m.d.sync += last.eq(taken)
         larger = Cat(new.as_signed() > old.as_signed()
                      for new, old in zip(stages[2].data, memory.b_data))
         with m.If(maxima[2]):

@@ -98,12 +98,15 @@ class Sequencer(wiring.Component):
                 queue.overflow.eq(tokens.overflow[q]),
                 supervisor.indices[q].eq(queue.oldest),
                 supervisor.empty[q].eq(queue.empty),
+            ]
+            # Counted a cycle later: what a unit is doing is known late in a cycle.
+            m.d.sync += [
                 control.events[q].busy.eq(unit.busy),
                 control.events[q].stall.eq(unit.busy & unit.stall),
                 control.events[q].wait.eq(queue.waiting & ~unit.busy),
                 control.events[q].done.eq(unit.done),
             ]
             working += [unit.busy & ~unit.stall, unit.done]
-        m.d.comb += supervisor.progress.eq(
+        m.d.sync += supervisor.progress.eq(
             Cat(*working, self.bus_active, dispatcher.dispatched).any())
         return m

@@ -56,11 +56,13 @@ class Tokens(wiring.Component):
                 given, taken = self.give[giver][taker], self.take[taker][giver]
                 overflow = given & ~taken & counter.all()
                 overflows[giver].append(overflow)
-                m.d.comb += self.available[taker][giver].eq(counter.any())
+                # From here it is far, through a queue to its unit: not also through the counter.
+                some = Signal(name=f"some_{giver.name}_to_{taker.name}".lower())
+                m.d.comb += self.available[taker][giver].eq(some)
                 with m.If(given & ~taken & ~overflow):
-                    m.d.sync += counter.eq(counter + 1)
+                    m.d.sync += [counter.eq(counter + 1), some.eq(1)]
                 with m.Elif(taken & ~given):
-                    m.d.sync += counter.eq(counter - 1)
+                    m.d.sync += [counter.eq(counter - 1), some.eq(counter[1:].any())]
         for giver, found in overflows.items():
             m.d.comb += self.overflow[giver].eq(Cat(found).any())
         return m

@@ -1,5 +1,7 @@
 """The core: everything in docs/rtl.md, connected."""
 
+from collections.abc import Sequence
+
 from amaranth import Module, ResetInserter
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -23,6 +25,12 @@ __all__ = ["Core"]
 class Core(wiring.Component):
     """The accelerator: an AXI4 master for memory, an AXI4-Lite slave for the driver.
 
+    Parameters
+    ----------
+    config
+    multiplier
+        Of :class:`hw.rtl.array.Array`.
+
     Members
     -------
     m_axi_* : AXI4
@@ -33,8 +41,9 @@ class Core(wiring.Component):
         The interrupt, a level.
     """
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, multiplier: str | Sequence[str] = "inferred") -> None:
         self.config = config
+        self.multiplier = multiplier
         # Flat, for the names that other tools expect.
         self.buses = (("m_axi", AxiRead(config.bus_bytes)), ("m_axi", AxiWrite(config.bus_bytes)),
                       ("s_axil", AxiLite().flip()))
@@ -51,9 +60,9 @@ class Core(wiring.Component):
         m.submodules.read = in_reset(read := ReadMaster(config.bus_bytes))
         m.submodules.write = in_reset(write := WriteMaster(config.bus_bytes))
         m.submodules.scratchpad = in_reset(scratchpad := Scratchpad(config))
-        m.submodules.array = in_reset(array := Array(config))
+        m.submodules.array = in_reset(array := Array(config, self.multiplier))
         m.submodules.load = in_reset(load := LoadUnit(config))
-        m.submodules.mac = in_reset(mac := MacUnit(config))
+        m.submodules.mac = in_reset(mac := MacUnit(config, latency=array.latency))
         m.submodules.post = in_reset(post := PostUnit(config))
         m.submodules.store = in_reset(store := StoreUnit(config))
 

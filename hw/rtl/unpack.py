@@ -6,15 +6,22 @@ from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi_read import read_beat
 from hw.rtl.interfaces import ScratchpadClient, ScratchpadOp
+from hw.rtl.skid import SkidBuffer
 from hw.rtl.transfer import CheckedTransfer, linear_elements
 from hw.rtl.walk import SurfaceWalk
 from hw.spec.config import ArrayConfig, bits_for
 
 __all__ = ["ByteBuffer", "Unpacker", "UnpackedWord"]
 
+#: Beats of a byte buffer: a power of two. Three would do.
+_BEATS = 4
+
 
 class ByteBuffer(wiring.Component):
     """Beats in, any number of bytes up to a beat out: the bytes of all requests without gaps.
+
+    A ring of bytes: where the next beat goes does not depend on what is taken, and neither does
+    `i.ready`, which leaves room for what a beat per cycle takes.
 
     Timing: bytes can be taken in the cycle after their beat came. A beat per cycle, wherever
     requests begin and end.
@@ -29,35 +36,52 @@ class ByteBuffer(wiring.Component):
         How many bytes are here.
     take : In
         How many bytes of `head` leave in this cycle: at most `count`.
+    have : Out(bus_bytes)
+        Bit n: at least n + 1 bytes are here. As `count`, but without a comparison.
     """
 
     def __init__(self, bus_bytes: int) -> None:
         self.bus_bytes = bus_bytes
         super().__init__({
             "i": In(stream.Signature(read_beat(bus_bytes))),
-            "head": Out(data.ArrayLayout(8, bus_bytes)), "count": Out(range(2 * bus_bytes + 1)),
-            "take": In(range(bus_bytes + 1))})
+            "head": Out(data.ArrayLayout(8, bus_bytes)),
+            "count": Out(range(_BEATS * bus_bytes + 1)), "take": In(range(bus_bytes + 1)),
+            "have": Out(bus_bytes)})
+
+    def lacks(self, amount: Value) -> Value:
+        """Whether there are fewer bytes than `amount`, which is at most a beat."""
+        return Cat(~self.have[n] & (amount == n + 1) for n in range(self.bus_bytes)).any()
 
     def elaborate(self, platform):
         m = Module()
         beat, size = self.i.payload, self.bus_bytes
-        held = Signal(data.ArrayLayout(8, 2 * size), reset_less=True)
-        kept = Signal(range(2 * size + 1))
-        m.d.comb += [
-            self.head.eq(held.as_value()[:8 * size]),
-            kept.eq(self.count - self.take),
-            self.i.ready.eq((kept <= size) & ~beat.error),
-        ]
+        length = _BEATS * size
+        ring = Signal(data.ArrayLayout(8, length), reset_less=True)
+        first, free = Signal(range(length)), Signal(range(length))
+        accept = self.i.valid & self.i.ready
+        m.d.comb += self.i.ready.eq((self.count <= length - size) & ~beat.error)
+        count = Signal.like(self.count)
+        m.d.comb += count.eq(self.count - self.take + Mux(accept, beat.bytes, 0))
+        m.d.sync += [first.eq(first + self.take), free.eq(free + Mux(accept, beat.bytes, 0)),
+                     self.count.eq(count), self.have.eq(Cat(count > n for n in range(size)))]
 
-        # Bytes that stay move to the front, new ones stand behind them.
-        stay, new = (Signal(data.ArrayLayout(8, 2 * size), name=name) for name in ("stay", "new"))
-        m.d.comb += [
-            stay.eq(held.as_value() >> (self.take << 3)),
-            new.eq((beat.data.as_value() >> (beat.start << 3)) << (kept[:len(beat.bytes)] << 3)),
-        ]
-        m.d.sync += self.count.eq(kept + Mux(self.i.valid & self.i.ready, beat.bytes, 0))
-        for position in range(2 * size):
-            m.d.sync += held[position].eq(Mux(position < kept, stay[position], new[position]))
+        # In: every lane of the ring's beats gets the byte that would go there.
+        aligned = Signal(data.ArrayLayout(8, size))
+        lanes = aligned.as_value()
+        m.d.comb += aligned.eq(beat.data.as_value() >> (beat.start << 3))
+        for level, bit in enumerate(free[:bits_for(size - 1)]):
+            lanes = Mux(bit, lanes.rotate_left(8 << level), lanes)
+        for position in range(length):
+            behind = Signal(range(length), name=f"behind_{position}")  # the first new byte
+            m.d.comb += behind.eq(position - free)
+            with m.If(accept & (behind < beat.bytes)):
+                m.d.sync += ring[position].eq(lanes.word_select(position % size, 8))
+
+        # Out: in steps from half the ring to one byte, of what can still be asked for.
+        head = Cat(ring, ring.as_value()[:8 * (size - 1)])
+        for level, bit in reversed(list(enumerate(first))):
+            head = Mux(bit, head[8 << level:], head)[:8 * (size - 1 + (1 << level))]
+        m.d.comb += self.head.eq(head)
         return m
 
 
@@ -82,7 +106,7 @@ class Unpacker(wiring.Component):
     cycle, but none behind the end of a word, and not fill and memory in the same cycle. A word
     leaves two cycles after its last byte entered. A word thus takes
     ``max(1, ceil(word_step / bus_bytes))`` cycles, and one more where fill begins or ends inside.
-    A cycle between transfers. `o.ready` stops everything, combinationally.
+    A cycle between transfers. `o.ready` stops everything, a word later.
 
     Members
     -------
@@ -116,36 +140,58 @@ class Unpacker(wiring.Component):
                      walk.i.payload.shape().members]
         m.d.comb += [walk.i.valid.eq(self.i.valid), self.i.ready.eq(walk.i.ready)]
 
-        # How many bytes enter: not beyond the word's end, not beyond a change of source.
-        run = ~self.o.valid | self.o.ready
+        # How many bytes enter: not beyond the word's end, not beyond a change of source. From how
+        # many are left of each it takes long to the bytes that stay: what can enter of each in a
+        # cycle is in registers of its own.
+        m.submodules.leaving = leaving = SkidBuffer(UnpackedWord(self.config))
+        wiring.connect(m, leaving.o, wiring.flipped(self.o))
+        run = ~leaving.i.valid | leaving.i.ready
         missing = Signal(len(f.word_step), reset_less=True)  # to the word's end
         head_left = Signal(len(transfer.head_bytes), reset_less=True)
         memory_left = Signal(len(transfer.memory_bytes), reset_less=True)
-        from_head = head_left != 0
-        from_memory = ~from_head & (memory_left != 0)
+        wanted, offered = (Signal(range(bus + 1), name=name, reset_less=True)
+                           for name in ("wanted", "offered"))
+        ends, from_head, from_memory = (Signal(name=name, reset_less=True)
+                                        for name in ("ends", "from_head", "from_memory"))
+        starved = from_memory & buffer.lacks(wanted) & buffer.lacks(offered)
         amount = Signal(range(bus + 1))
-        m.d.comb += amount.eq(_least(
-            bus, missing, Mux(from_head, head_left, Mux(from_memory, memory_left, bus))))
-        starved = from_memory & (amount > buffer.count)
         enter, complete = Signal(), Signal()
         m.d.comb += [
+            amount.eq(Mux(wanted <= offered, wanted, offered)),
             enter.eq(walk.o.valid & run & ~starved),
-            complete.eq(enter & (amount == missing)),
+            complete.eq(enter & ends & (wanted <= offered)),
             walk.o.ready.eq(complete),
             buffer.take.eq(Mux(enter & from_memory, amount, 0)),
             self.want.eq(walk.o.valid & starved),
         ]
 
-        # The row goes on, or a new row begins.
+        def want(left: Value) -> list:
+            """Let `left` bytes be missing, up to a few beats."""
+            return [wanted.eq(_capped(left, bus)), ends.eq(left <= bus)]
+
+        def offer(head: Value, memory: Value) -> list:
+            """Let so many bytes of fill be left ahead of so many of memory; then follows fill."""
+            of_head, of_memory = _capped(head, bus), _capped(memory, bus)
+            return [from_head.eq(of_head != 0), from_memory.eq((of_head == 0) & (of_memory != 0)),
+                    offered.eq(Mux(of_head != 0, of_head, Mux(of_memory != 0, of_memory, bus)))]
+
+        # The row goes on, or a new row begins. What is left beyond a few beats does not matter to
+        # what can enter next.
+        few = 4 * bus - 1
         with m.If(enter):
-            m.d.sync += missing.eq(Mux(complete, f.word_step, missing - amount))
+            m.d.sync += [missing.eq(Mux(complete, f.word_step, missing - amount)),
+                         *want(Mux(complete, f.word_step, _reduced(missing, amount, few)))]
             with m.If(from_head):
-                m.d.sync += head_left.eq(head_left - amount)
+                m.d.sync += [head_left.eq(head_left - amount),
+                             *offer(_reduced(head_left, amount, few), memory_left)]
             with m.If(from_memory):
-                m.d.sync += memory_left.eq(memory_left - amount)
+                m.d.sync += [memory_left.eq(memory_left - amount),
+                             *offer(Const(0, 1), _reduced(memory_left, amount, few))]
         with m.If(~walk.o.valid | (complete & walk.o.payload.row_end)):
-            m.d.sync += [missing.eq(f.lane_count), head_left.eq(transfer.head_bytes),
-                         memory_left.eq(transfer.memory_bytes)]
+            m.d.sync += [
+                missing.eq(f.lane_count), *want(f.lane_count),
+                *offer(transfer.head_bytes, transfer.memory_bytes),
+                head_left.eq(transfer.head_bytes), memory_left.eq(transfer.memory_bytes)]
 
         # The window: newest byte at its end.
         width = max(rows, self.config.columns, 8)
@@ -157,7 +203,7 @@ class Unpacker(wiring.Component):
 
         # A complete word's destination goes along, then both are brought into shape.
         word = Signal.like(self.o.payload, reset_less=True)
-        word_valid, turn = Signal(), Signal(range(rows), reset_less=True)
+        turn = Signal(range(rows), reset_less=True)
         place = Signal(len(f.address), reset_less=True)
         with m.If(~walk.o.valid):
             m.d.sync += place.eq(f.address)
@@ -166,32 +212,40 @@ class Unpacker(wiring.Component):
         lanes = Cat(lane < f.lane_count for lane in range(rows))
         with m.If(run):
             m.d.sync += [
-                word_valid.eq(complete), word.linear.eq(f.linear), word.target.eq(f.target),
+                leaving.i.valid.eq(complete), word.linear.eq(f.linear), word.target.eq(f.target),
                 word.index.eq(walk.o.payload.address), word.end.eq(walk.o.payload.end),
                 word.place.eq(place),
                 word.request.address.eq(walk.o.payload.address),
                 word.request.op.eq(ScratchpadOp.WRITE),
                 word.request.mask.eq(lanes << f.lane_first),
                 turn.eq(f.lane_first + f.lane_count),
-                self.o.valid.eq(word_valid), self.o.payload.eq(word),
-                self.o.payload.request.data.eq(_turned(window[8 * (width - rows):], turn)),
             ]
-            with m.Switch(word.target):
-                for target, element in linear_elements(self.config).items():
-                    with m.Case(target):
-                        m.d.sync += self.o.payload.element.eq(
-                            window[8 * (width - element.size_bytes):])
+        shaped = leaving.i.payload
+        m.d.comb += [shaped.eq(word),
+                     shaped.request.data.eq(_turned(window[8 * (width - rows):], turn))]
+        with m.Switch(word.target):
+            for target, element in linear_elements(self.config).items():
+                with m.Case(target):
+                    m.d.comb += shaped.element.eq(window[8 * (width - element.size_bytes):])
         return m
 
 
-def _least(most: int, *values: Value) -> Value:
-    """Return the least of `values` and `most`, a power of two."""
+def _capped(value: Value, most: int) -> Value:
+    """Return the smaller of `value` and `most`, a power of two."""
     bits = bits_for(most) - 1
-    least = Const(most)
-    for value in values:
-        capped = Mux(value[bits:].any(), most, value[:bits])
-        least = Mux(capped < least, capped, least)
-    return least
+    return Mux(value[bits:].any(), most, value[:bits]) if len(value) > bits else value
+
+
+def _reduced(value: Value, amount: Value, few: int) -> Value:
+    """Return ``value - amount``, or some number above half of `few` if that is more than `few`.
+
+    `few` is all ones, and `amount` at most a quarter of it, rounded up. Without a carry from the
+    upper bits.
+    """
+    bits = bits_for(few)
+    if len(value) <= bits:
+        return (value - amount)[:len(value)]
+    return Mux(value[bits:].any(), few, (value[:bits] - amount)[:bits])
 
 
 def _turned(word: Value, lanes: Value) -> Value:

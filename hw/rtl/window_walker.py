@@ -97,8 +97,15 @@ class PassLoops(wiring.Component):
         new, current = self.i.payload, self.current
         left = {name: Signal(len(new[name]), name=f"{name}_left", reset_less=True)
                 for name in ("planes", "kernel_rows", "kernel_columns", "rows", "columns")}
-        end = {name: Signal(name=f"{name}_end") for name in left}
-        m.d.comb += [end[name].eq(value == 1) for name, value in left.items()]
+        end = {name: Signal(name=f"{name}_end", reset_less=True) for name in left}
+
+        def begin(source: data.View, *names: str) -> None:
+            m.d.sync += [(left[name].eq(source[name]), end[name].eq(source[name] == 1))
+                         for name in names]
+
+        def count_down(name: str) -> None:
+            m.d.sync += [left[name].eq(left[name] - 1), end[name].eq(left[name] == 2)]
+
         pixels_end = end["rows"] & end["columns"]
         passes_end = end["planes"] & end["kernel_rows"] & end["kernel_columns"]
 
@@ -131,18 +138,18 @@ class PassLoops(wiring.Component):
         with m.If(accept):
             m.d.comb += [next_y.eq(new.y0), next_x.eq(new.x0)]
             m.d.sync += current.eq(new)
-            m.d.sync += [left[name].eq(new[name]) for name in left]
+            begin(new, *left)
         with m.Elif(next_pass):
-            m.d.sync += [left[name].eq(current[name]) for name in ("rows", "columns")]
-            m.d.sync += left["kernel_columns"].eq(left["kernel_columns"] - 1)
+            begin(current, "rows", "columns")
+            count_down("kernel_columns")
             with m.If(end["kernel_columns"]):
                 m.d.comb += [next_y.eq(first_y + 1), next_x.eq(current.x0)]
-                m.d.sync += [left["kernel_columns"].eq(current.kernel_columns),
-                             left["kernel_rows"].eq(left["kernel_rows"] - 1)]
+                begin(current, "kernel_columns")
+                count_down("kernel_rows")
                 with m.If(end["kernel_rows"]):
                     m.d.comb += next_y.eq(current.y0)
-                    m.d.sync += [left["kernel_rows"].eq(current.kernel_rows),
-                                 left["planes"].eq(left["planes"] - 1)]
+                    begin(current, "kernel_rows")
+                    count_down("planes")
 
         # Loops over pixels.
         pixel = Signal(Pixel(self.config), reset_less=True)
@@ -151,12 +158,12 @@ class PassLoops(wiring.Component):
             m.d.sync += [first_y.eq(next_y), first_x.eq(next_x),
                          pixel.iy.eq(next_y), pixel.ix.eq(next_x)]
         with m.Else():
-            m.d.sync += [pixel.ix.eq(pixel.ix + current.stride_x),
-                         left["columns"].eq(left["columns"] - 1)]
+            m.d.sync += pixel.ix.eq(pixel.ix + current.stride_x)
+            count_down("columns")
             with m.If(end["columns"]):
-                m.d.sync += [pixel.ix.eq(first_x), pixel.iy.eq(pixel.iy + current.stride_y),
-                             left["columns"].eq(current.columns),
-                             left["rows"].eq(left["rows"] - 1)]
+                m.d.sync += [pixel.ix.eq(first_x), pixel.iy.eq(pixel.iy + current.stride_y)]
+                begin(current, "columns")
+                count_down("rows")
         m.d.sync += [
             tags.accumulator.eq(Mux(accept, new.accumulator, Mux(
                 next_pass, current.accumulator, tags.accumulator + 1))),

@@ -181,7 +181,8 @@ class ArrayConfig:
 
 def _presets() -> dict[str, ArrayConfig]:
     ulx3s = ArrayConfig(rows=16, columns=16, scratchpad_words=13 * 1024, weight_words=4096,
-                        accumulator_words=1024, parameter_entries=64, post_lanes=8, bus_bytes=4)
+                        accumulator_words=1024, parameter_entries=16, post_lanes=8, bus_bytes=4,
+                        weight_min=-127)
     return {
         # LFE5U-85F: 208 KB + 64 KB + 64 KB take 168 of its 208 block RAMs.
         "ulx3s-85f": ulx3s,

@@ -25,16 +25,19 @@ MAC_APART = 3
 MAC_TAIL = 8
 #: From POST's acceptance of an instruction to its last result being visible, beyond its words.
 DRAIN_OVERHEAD = 24
-POOL_OVERHEAD = 20
-MAP_OVERHEAD = 12
+POOL_OVERHEAD = 21
+MAP_OVERHEAD = 13
 #: What a table or arithmetic adds to POOL and MAP.
 LANES_OVERHEAD = 9
 #: A DMA unit checks an instruction for so long, and another cycle per bit of its largest count.
 CHECK_CYCLES = 5
 #: From then on to its effect, beyond the memory's latency and a cycle per beat or word.
-DMA_TAIL = 10
+LOAD_TAIL = 11
+STORE_TAIL = 10
 #: Most beats of a burst. Writes start when the whole first burst is there.
 BURST_BEATS = 16
+#: Beats that the masters of the bus hold for the core, and for memory: block RAM.
+READ_BEATS, WRITE_BEATS = 128, 64
 
 
 def weight_fill_cycles(config: ArrayConfig) -> int:
@@ -134,10 +137,11 @@ def tail_cycles(opcode: Opcode, fields: Fields, config: ArrayConfig) -> int:
         return config.columns + config.rows.bit_length() // 2 + MAC_TAIL - early
     if QUEUE_OF[opcode] == Queue.POST or opcode == Opcode.END:
         return 0
-    tail = _check_cycles(opcode, f, config) + DMA_TAIL
-    if opcode == Opcode.STORE:
-        tail += min(BURST_BEATS, _beats(0, f["columns"] * config.rows, config.bus_bytes))
-    return tail
+    tail = _check_cycles(opcode, f, config)
+    if opcode != Opcode.STORE:
+        return tail + LOAD_TAIL
+    beats = _beats(0, f["columns"] * config.rows, config.bus_bytes)
+    return tail + STORE_TAIL + min(BURST_BEATS, beats)
 
 
 def _check_cycles(opcode: Opcode, f: Fields, config: ArrayConfig) -> int:

@@ -29,7 +29,7 @@ __all__ = ["DeadlockError", "Prediction", "QueueCycles", "simulate", "unit_cycle
 #: The dispatcher takes so long for an instruction, and a cycle for each of its bus beats.
 DISPATCH_CYCLES = 2
 #: From a request for instructions to the first one in its queue, beyond its beats and the latency.
-FETCH_TAIL = 12
+FETCH_TAIL = 13
 #: Instructions that the fetch unit holds before the dispatcher takes them, and per burst.
 FETCH_BUFFER = 8
 FETCH_BURST = 4

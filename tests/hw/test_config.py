@@ -64,7 +64,7 @@ def test_sizes_of_the_board_preset() -> None:
     assert config.accumulator_bytes == 64 * 1024
     assert config.parameter_entry_bytes == 128
     assert config.alignment_bytes == 4
-    assert config.on_chip_bytes == (336 + 8 + 2 + 4) * 1024
+    assert config.on_chip_bytes == (336 + 2 + 2 + 4) * 1024
 
 
 def test_alignment_is_the_smaller_of_word_and_bus() -> None:

@@ -9,13 +9,14 @@ from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.cycles import (
     BURST_BEATS,
     CHECK_CYCLES,
-    DMA_TAIL,
     DRAIN_OVERHEAD,
     LANES_OVERHEAD,
+    LOAD_TAIL,
     MAC_APART,
     MAC_TAIL,
     MAP_OVERHEAD,
     POOL_OVERHEAD,
+    STORE_TAIL,
     data_cycles,
     dma_bytes,
     tail_cycles,
@@ -162,12 +163,12 @@ def test_a_chain_adds_up() -> None:
     # The fetch of what follows goes first, and takes its beats from the LOAD.
     data = p.starts[0] + 4 + (3 * BEATS - BEATS // 2)
     assert p.releases[0] >= p.starts[0] + cost(Opcode.LOAD)
-    assert p.starts[0] + 4 + 20 + CHECK + DMA_TAIL <= p.ends[0] <= data + 20 + CHECK + DMA_TAIL
+    assert p.starts[0] + 4 + 20 + CHECK + LOAD_TAIL <= p.ends[0] <= data + 20 + CHECK + LOAD_TAIL
     assert p.starts[1] == p.ends[0]
     assert p.releases[1] == p.starts[1] + cost(Opcode.MAC)
     assert p.ends[1] == p.releases[1] + 4 + 1 + MAC_TAIL == p.starts[2]
     assert p.ends[2] == p.releases[2] == p.starts[2] + cost(Opcode.DRAIN) == p.starts[3]
-    assert p.ends[3] == p.starts[3] + 4 + 20 + CHECK + DMA_TAIL + 2
+    assert p.ends[3] == p.starts[3] + 4 + 20 + CHECK + STORE_TAIL + 2
     assert p.cycles == p.ends[3] + 1
     assert p.queues[Queue.MAC].busy == cost(Opcode.MAC)
     assert p.queues[Queue.MAC].wait == p.starts[1] - (p.starts[0] + BEATS + DISPATCH_CYCLES)
@@ -177,7 +178,7 @@ def test_a_chain_adds_up() -> None:
 
 def test_a_store_waits_for_its_first_burst() -> None:
     short, long = (predict(store(columns=n)) for n in (3, 100))
-    after = BEATS + FETCH_TAIL + 20 + 20 + CHECK + DMA_TAIL
+    after = BEATS + FETCH_TAIL + 20 + 20 + CHECK + STORE_TAIL
     assert short.ends[0] == after + 6 + 3
     assert long.ends[0] == after + 200 + BURST_BEATS
 
@@ -204,7 +205,7 @@ def test_latency_delays_but_takes_no_throughput() -> None:
     loads = [load(rows=200, columns=2)] * 3
     fast, slow = predict(*loads, latency=0), predict(*loads, latency=500)
     assert slow.releases[2] - slow.starts[0] <= fast.releases[2] - fast.starts[0] + 60
-    assert slow.ends[2] == slow.releases[2] - 1 + 500 + CHECK + 5 + DMA_TAIL
+    assert slow.ends[2] == slow.releases[2] - 1 + 500 + CHECK + 5 + LOAD_TAIL
 
 
 def test_load_and_store_share_the_memory() -> None:
