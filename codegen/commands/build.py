@@ -9,9 +9,11 @@ from codegen.commands.shared import make_console, model_path, positive, progress
 from codegen.compiler import compile_model
 from codegen.emit.files import write_build
 from codegen.emit.report import print_summary
+from codegen.errors import BuildError
 from codegen.frontend.load import model_bytes
 from codegen.headers.generate import write_headers
 from codegen.zoo import models
+from hw.spec.boards import BOARDS, missing
 from hw.spec.config import PRESETS, ArrayConfig
 
 __all__ = ["add_parser", "run"]
@@ -42,12 +44,17 @@ def add_parser(commands: Any) -> None:
                                           "--rows or --columns the memories keep their bytes")
     for f in fields(ArrayConfig):
         sizes.add_argument(f"--{f.name.replace('_', '-')}", type=int, metavar="N")
+    sizes.add_argument("--any-size", action="store_true",
+                       help="also compile for an array that does not fit the board of the target, "
+                            "for simulation")
     b.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     config, target = _config(args)
+    if not args.any_size:
+        _check_size(args.target, config)
     with progress_line() as progress:
         path = model_path(args.model, progress)
         folder = args.output or Path("build") / f"{path.stem}-{target}"
@@ -60,6 +67,20 @@ def run(args: argparse.Namespace) -> None:
             write_headers(folder, args.headers)
     print_summary(result.report, make_console(), layers=not args.quiet)
     print(f"written to {folder}" + (f", headers to {args.headers}" if args.headers else ""))
+
+
+def _check_size(target: str, config: ArrayConfig) -> None:
+    """Refuse an array that does not fit the board of the target, if that is one's.
+
+    Raises
+    ------
+    BuildError
+        It does not; the message has the numbers.
+    """
+    if target in BOARDS and (reasons := missing(target, config)):
+        rule = (f"an array of {config.rows}x{config.columns} must fit the "
+                f"{BOARDS[target].fpga.name} of the board {target!r}, and this one does not:")
+        raise BuildError("\n  ".join((rule, *reasons, "For simulation alone, add --any-size.")))
 
 
 def _config(args: argparse.Namespace) -> tuple[ArrayConfig, str]:
