@@ -101,12 +101,6 @@ static void enable_interrupts(void)
     __asm__ volatile("csrs mstatus, %0" : : "r"(INTERRUPTS_ON));
 }
 
-/* VexRiscv's data cache writes through, and sees nothing of what the core writes. */
-static void forget_cached_data(void)
-{
-    __asm__ volatile(".word 0x0000500F" : : : "memory");
-}
-
 static void prepare(void)
 {
     struct macrame_program program;
@@ -136,7 +130,6 @@ static void run_frame(void)
     if (status == MACRAME_TIMEOUT && macrame_abort(&device, STOP_POLLS) != MACRAME_OK)
         status = MACRAME_STUCK;
     stop_if_bad(status, "frame");
-    forget_cached_data();
 }
 
 static void print_queue(const char *name, const struct macrame_queue_cycles *queue)

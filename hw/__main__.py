@@ -4,10 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hw.commands import firmware, formal, generate, soc
+from hw.bitstream.tools import ToolError
+from hw.commands import bitstream, firmware, formal, generate, soc
 from hw.commands.shared import FileError
 from hw.formal.errors import FormalError
 from hw.soc.firmware import FirmwareError
+from hw.soc.write import ClockError
 from hw.spec.config import ConfigError
 
 __all__ = ["main", "parser"]
@@ -18,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m hw", description="Generate, prove and build the hardware.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (generate, formal, soc, firmware):
+    for command in (generate, formal, soc, firmware, bitstream):
         command.add_parser(commands)
     return top
 
@@ -28,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ConfigError, FileError, FirmwareError, FormalError) as error:
+    except (ClockError, ConfigError, FileError, FirmwareError, FormalError,
+            ToolError) as error:
         print(f"error: {error}.", file=sys.stderr)
         return 1
 

@@ -147,6 +147,11 @@ class BuildFolder:
         """The model that it was built from."""
         return self.path / "model.onnx"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run was of, for its results: network, and configuration of the core."""
+        return {"network": self.manifest["name"], "config": vars(self.image.config)}
+
 
 def read_build(path: Path) -> BuildFolder:
     """Read a build folder.

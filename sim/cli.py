@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sim.commands import compare, detect, doctor, evaluate, soc, verify
+from sim.commands import compare, detect, doctor, evaluate, soc, upload, verify
 from sim.errors import SimError
 from sim.model import RaceError
 
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m sim",
                                   description="Run and check what the compiler made.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (verify, soc, detect, evaluate, compare, doctor):
+    for command in (verify, soc, upload, detect, evaluate, compare, doctor):
         command.add_parser(commands)
     return top
 

@@ -96,7 +96,7 @@ class SocResult:
 
 def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
                heads_file: Path | None = None, score: float = 0.25, checksum: bool = True,
-               say: Say = lambda *_: None) -> SocResult:
+               sdram_rate: int = 2, say: Say = lambda *_: None) -> SocResult:
     """Boot the firmware of a build on the simulated system, and compare what it did.
 
     Parameters
@@ -111,6 +111,8 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
         What the score of a box must exceed.
     checksum
         Let the firmware verify the image, which takes longer than many a frame.
+    sdram_rate
+        Clocks of the SDRAM per clock of the system: 1 or 2.
     say
         Called with stage, done, total.
 
@@ -133,7 +135,8 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
 
     say("building the system", 0, 1)
     definitions = [f"MACRAME_SCORE={score!r}f", *(() if checksum else ["MACRAME_SKIP_CHECKSUM"])]
-    system = build_system(build.image.config, headers, definitions=definitions)
+    system = build_system(build.image.config, headers, definitions=definitions,
+                          sdram_rate=sdram_rate)
     _check_headers(build, headers, system.firmware.image)
     activations = np.zeros(build.image.activation_bytes, np.uint8)
     write_inputs(build, activations, feeds)

@@ -1,6 +1,7 @@
 """``python -m hw firmware HEADERS -o DIR``."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    system = soc_files(args.board, PRESETS[args.target], clock_hz=args.clock_hz)
+    system = soc_files(args.board, PRESETS[args.target], clock_hz=args.clock_hz,
+                      sdram_rate=args.sdram_rate)
     made = build_firmware(args.headers, system)
     write_files({args.output / "firmware.elf": made.elf,
                  args.output / "firmware.bin": made.program.binary,
-                 args.output / "boot.bin": made.boot.binary})
+                 args.output / "boot.bin": made.boot.binary,
+                 args.output / "firmware.json": json.dumps(made.places(), indent=1) + "\n"})
     rows = [*made.table(), ("firmware.bin, for the SDRAM", len(made.program.binary))]
     width = max(len(name) for name, _ in rows)
     for name, size in rows:
         print(f"{name:{width}}  {size:12,} bytes")
-    print(f"written to {args.output}: boot.bin, firmware.bin, firmware.elf")
+    print(f"written to {args.output}: boot.bin, firmware.bin, firmware.elf, firmware.json")
     return 0

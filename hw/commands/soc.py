@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     # The generator takes seconds to load, the help does not need it.
     from hw.generate import MODULE, core_verilog
     config, boot = PRESETS[args.target], boot_code(args.rom)
-    files = soc_files(args.board, config, clock_hz=args.clock_hz)
+    files = soc_files(args.board, config, clock_hz=args.clock_hz,
+                      sdram_rate=args.sdram_rate)
     files |= {f"{MODULE}.v": core_verilog(config), ROM_FILE: rom_words(boot)}
     write_files({args.output / name: text for name, text in files.items()})
     print(f"written to {args.output}: {', '.join(sorted(files))}")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from litedram.modules import MT48LC16M16
-from litedram.phy import HalfRateGENSDRPHY
+from litedram.phy import GENSDRPHY, HalfRateGENSDRPHY
 from litex.build.generic_platform import GenericPlatform, IOStandard, Pins, Subsignal
 from litex.build.io import DDROutput
 from litex.build.lattice.platform import LatticeECP5Platform
@@ -26,22 +27,24 @@ class Board:
     platform
         LiteX's pins and tools.
     clocks
-        Makes the clock generator for a frequency: domains ``sys`` and ``sys2x``.
+        Makes the clock generator for a frequency and clocks of the SDRAM per clock of the system:
+        domain ``sys``, and ``sys2x`` if that is two.
     uart
         LiteX's name of the UART.
     """
 
     platform: GenericPlatform
-    clocks: Callable[[int], LiteXModule]
+    clocks: Callable[[int, int], LiteXModule]
     uart: str
 
-    def memory_phy(self, clock_hz: int) -> Any:
-        """The pins of the SDRAM, at twice the clock."""
-        return HalfRateGENSDRPHY(self.platform.request("sdram"), clock_hz, cl=2)
+    def memory_phy(self, clock_hz: int, sdram_rate: int) -> Any:
+        """The pins of the SDRAM, at 1 or 2 times the clock."""
+        phy = {1: GENSDRPHY, 2: HalfRateGENSDRPHY}[sdram_rate]
+        return phy(self.platform.request("sdram"), clock_hz, cl=2)
 
-    def memory_module(self, clock_hz: int) -> Any:
+    def memory_module(self, clock_hz: int, sdram_rate: int) -> Any:
         """Geometry and timing of the chip."""
-        return MT48LC16M16(clock_hz, "1:2")
+        return MT48LC16M16(clock_hz, f"1:{sdram_rate}")
 
     def constraints(self, names: Any) -> str:
         """Pins and clocks for nextpnr-ecp5 (.lpf); empty in simulation.
@@ -63,22 +66,29 @@ class Board:
         return "\n".join(lines) + "\n"
 
 
+#: Degrees by which the clock at the SDRAM's pin is behind, by clocks per clock of the system: as in
+#: litex-boards' target for this board.
+_SDRAM_PIN_PHASE = {1: 90, 2: 180}
+
+
 class _Ulx3sClocks(LiteXModule):
     """From the board's 25 MHz; the SDRAM's clock is shifted by the delay of the pins."""
 
-    def __init__(self, platform: GenericPlatform, clock_hz: int) -> None:
+    def __init__(self, platform: GenericPlatform, clock_hz: int, sdram_rate: int) -> None:
         self.rst = Signal()
         self.cd_sys = ClockDomain()
-        self.cd_sys2x = ClockDomain()
-        self.cd_sys2x_ps = ClockDomain()
+        self.cd_sdram_pin = ClockDomain()
         self.pll = pll = ECP5PLL()
         self.comb += pll.reset.eq(platform.request("rst") | self.rst)
         pll.register_clkin(platform.request("clk25"), 25e6)
         pll.create_clkout(self.cd_sys, clock_hz)
-        pll.create_clkout(self.cd_sys2x, 2 * clock_hz)
-        pll.create_clkout(self.cd_sys2x_ps, 2 * clock_hz, phase=180)
+        if sdram_rate == 2:
+            self.cd_sys2x = ClockDomain()
+            pll.create_clkout(self.cd_sys2x, 2 * clock_hz)
+        pll.create_clkout(self.cd_sdram_pin, sdram_rate * clock_hz,
+                          phase=_SDRAM_PIN_PHASE[sdram_rate])
         self.specials += DDROutput(1, 0, platform.request("sdram_clock"),
-                                   ClockSignal("sys2x_ps"))
+                                   ClockSignal("sdram_pin"))
         # Keeps the ESP32 from resetting the FPGA.
         self.comb += platform.request("wifi_gpio0").eq(1)
 
@@ -109,8 +119,8 @@ def make_board(name: str) -> Board:
     """Make "ulx3s-85f" or "simulation", anew each time: platforms remember what was requested."""
     if name == "ulx3s-85f":
         ulx3s = radiona_ulx3s.Platform(device="LFE5U-85F", toolchain="trellis")
-        return Board(ulx3s, lambda clock_hz: _Ulx3sClocks(ulx3s, clock_hz), "serial")
+        return Board(ulx3s, partial(_Ulx3sClocks, ulx3s), "serial")
     if name == "simulation":
         platform = GenericPlatform("simulation", _SIMULATION_PINS, name="soc")
-        return Board(platform, lambda _: _SimulationClocks(platform), "sim")
+        return Board(platform, lambda *_: _SimulationClocks(platform), "sim")
     raise ValueError(f"board must be ulx3s-85f or simulation, not {name!r}")

@@ -1,5 +1,6 @@
 """Compiles the firmware for the system: boot ROM, and a program with the headers of a build."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,12 @@ class Firmware:
         """Code and constants without the image."""
         return sum(self.program.sections.get(name, 0)
                    for name in (".text", ".rodata", ".data")) - self.image_bytes
+
+    def places(self) -> dict[str, int | str]:
+        """Where pictures and the program go, and whose image it is: ``firmware.json``."""
+        address, size = self.program.symbols["activations"]
+        return {"program": self.program.start, "activations": address, "activation_bytes": size,
+                "image_sha256": hashlib.sha256(self.image).hexdigest()}
 
     def table(self) -> list[tuple[str, int]]:
         """What takes how many bytes."""

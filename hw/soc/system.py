@@ -9,6 +9,7 @@ from litex.soc.integration.soc_core import SoCCore
 
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
+from hw.soc.slices import AxiSlice, CommandSlice, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
 
@@ -25,9 +26,9 @@ _BUFFER_BEATS = 64
 class System(SoCCore):
     """CPU, peripherals, memory and the core.
 
-    The CPU has a write-through data cache that sees nothing of what the core writes: the driver
-    flushes it. There is no second cache, which would also hide the CPU's writes from the core.
-    The core has a port of LiteDRAM to itself.
+    The CPU has no data cache, which would not see what the core writes: it reads the outputs of a
+    frame once. Registers between it and its buses let the clock be faster than the CPU's way to
+    memory and back. The core has a port of LiteDRAM to itself.
 
     Parameters
     ----------
@@ -36,25 +37,35 @@ class System(SoCCore):
     config
         Of the core.
     clock_hz
-        Of CPU, core and memory controller; the memory chip has twice as much.
+        Of CPU, core and memory controller.
+    sdram_rate
+        Clocks of the memory chip per clock of the system: 1 or 2.
     """
 
-    def __init__(self, board: Board, config: ArrayConfig, clock_hz: int) -> None:
-        self.crg = board.clocks(clock_hz)
+    def __init__(self, board: Board, config: ArrayConfig, clock_hz: int,
+                 sdram_rate: int) -> None:
+        self.crg = board.clocks(clock_hz, sdram_rate)
         super().__init__(
-            board.platform, clock_hz, cpu_type="vexriscv", cpu_variant="standard",
+            board.platform, clock_hz, cpu_type="vexriscv", cpu_variant="lite",
             integrated_rom_size=ROM_BYTES, integrated_sram_size=_STACK_BYTES,
             uart_name=board.uart, uart_baudrate=1_000_000, timer_uptime=False, ident="",
             ident_version=False)
-        self.sdrphy = board.memory_phy(clock_hz)
-        self.add_sdram("sdram", phy=self.sdrphy, module=board.memory_module(clock_hz),
-                       l2_cache_size=0)
+        for name, master in self.bus.masters.items():
+            part = WishboneSlice(master)
+            self.add_module(name=f"{name}_slice", module=part)
+            self.bus.masters[name] = part.bus
+        self.sdrphy = board.memory_phy(clock_hz, sdram_rate)
+        self.add_sdram("sdram", phy=self.sdrphy, l2_cache_size=0,
+                       module=board.memory_module(clock_hz, sdram_rate))
 
         self.macrame = SocCore(config)
         self.bus.add_slave("macrame", self.macrame.control, self.macrame.region(
             CORE_ADDRESS, _CORE_BYTES))
         self.irq.add("macrame")
+        self.memory_slice = AxiSlice(self.macrame.memory)
+        self.command_slice = CommandSlice(
+            self.sdram.crossbar.get_port(data_width=8 * config.bus_bytes))
         self.submodules += LiteDRAMAXI2Native(
-            self.macrame.memory, self.sdram.crossbar.get_port(data_width=8 * config.bus_bytes),
+            self.memory_slice.bus, self.command_slice.port,
             w_buffer_depth=_BUFFER_BEATS, r_buffer_depth=_BUFFER_BEATS,
             base_address=self.bus.regions["main_ram"].origin)

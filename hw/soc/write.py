@@ -8,14 +8,14 @@ from pathlib import Path
 
 from hw.spec.config import ArrayConfig
 
-__all__ = ["BOARDS", "MOST_CLOCK_HZ", "ROM_BYTES", "ROM_FILE", "SOC_MODULE", "rom_words",
+__all__ = ["BOARDS", "ClockError", "ROM_BYTES", "ROM_FILE", "SOC_MODULE", "rom_words",
            "soc_files"]
 
 #: What can be around the system; the first one is a board.
 BOARDS = ("ulx3s-85f", "simulation")
-#: The SDRAM has twice the clock, and takes 133 MHz at CAS latency 2, the only one that LiteDRAM's
-#: half-rate PHY reads correctly (tried in simulation).
-MOST_CLOCK_HZ = 66_500_000
+#: The SDRAM takes as much at CAS latency 2, the only one that LiteDRAM's half-rate PHY reads
+#: correctly (tried in simulation).
+_MOST_SDRAM_HZ = 133_000_000
 #: Name of the top module.
 SOC_MODULE = "soc"
 #: The boot code's block RAM.
@@ -24,7 +24,12 @@ ROM_BYTES = 4096
 ROM_FILE = f"{SOC_MODULE}_rom.init"
 
 
-def soc_files(board_name: str, config: ArrayConfig, *, clock_hz: int) -> dict[str, str]:
+class ClockError(ValueError):
+    """A clock is too fast; the message says which, and what to do."""
+
+
+def soc_files(board_name: str, config: ArrayConfig, *, clock_hz: int,
+              sdram_rate: int = 2) -> dict[str, str]:
     """Generate what is around the core.
 
     Parameters
@@ -34,7 +39,9 @@ def soc_files(board_name: str, config: ArrayConfig, *, clock_hz: int) -> dict[st
     config
         Of the core.
     clock_hz
-        Of everything but the SDRAM, which has twice as much. At most :data:`MOST_CLOCK_HZ`.
+        Of everything but the SDRAM.
+    sdram_rate
+        Clocks of the SDRAM per clock of the system: 1, or 2 for twice the bandwidth.
 
     Returns
     -------
@@ -42,20 +49,29 @@ def soc_files(board_name: str, config: ArrayConfig, *, clock_hz: int) -> dict[st
     ``soc.ld``, and for a board ``soc.lpf``. Not among them are the core,
     :func:`hw.generate.core_verilog`, and ``soc_rom.init``, which the Verilog reads:
     :func:`rom_words`.
+
+    Raises
+    ------
+    ClockError
+        The SDRAM would be clocked with more than 133 MHz.
     """
+    if sdram_rate * clock_hz > _MOST_SDRAM_HZ:
+        raise ClockError(
+            f"clock times SDRAM rate must be at most {_MOST_SDRAM_HZ / 1e6:g} MHz, not "
+            f"{clock_hz / 1e6:g} x {sdram_rate}; take a slower clock or SDRAM rate 1")
     with _litex():
         # LiteX takes a second to load, and configures logging.
         from hw.soc.boards import make_board
         from hw.soc.memory_map import memory_map_header, memory_map_json, memory_map_script
         from hw.soc.system import System
         board = make_board(board_name)
-        system = System(board, config, clock_hz)
+        system = System(board, config, clock_hz, sdram_rate)
         system.finalize()
         made = board.platform.get_verilog(system, name=SOC_MODULE)
     files = {"soc.v": _only_module(made.main_source), "soc.json": memory_map_json(system),
              "soc.h": memory_map_header(system), "soc.ld": memory_map_script(system)}
-    for path, *_ in board.platform.sources:
-        files[Path(path).name] = Path(path).read_text()
+    [(cpu, *_)] = board.platform.sources  # named for its variant
+    files["VexRiscv.v"] = Path(cpu).read_text()
     if pins := board.constraints(made.ns):
         files["soc.lpf"] = pins
     return files

@@ -34,6 +34,8 @@ def add_parser(commands: Any) -> None:
                    help=f"leave out boxes with a score of S or less (default: {SCORE})")
     s.add_argument("--no-checksum", action="store_true",
                    help="the firmware does not verify the image, which takes some cycles a byte")
+    s.add_argument("--sdram-rate", type=int, choices=(1, 2), default=2,
+                   help="clocks of the SDRAM per clock of the system (default: 2)")
     s.add_argument("--json", type=Path, metavar="OUT", help="also write the results here")
     s.set_defaults(run=run)
 
@@ -44,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
     feeds = read_feeds(Golden(build.model).inputs, args)
     with progress_bar() as progress:
         result = verify_soc(build, args.headers, feeds, heads_file=args.heads,
-                            score=args.score, checksum=not args.no_checksum, say=progress)
+                            score=args.score, checksum=not args.no_checksum,
+                            sdram_rate=args.sdram_rate, say=progress)
     if args.json:
-        write_whole(args.json, json.dumps(result.to_json(), indent=1) + "\n")
+        write_whole(args.json, json.dumps(build.identity | result.to_json(), indent=1) + "\n")
     _print(make_console(), result)
     return 0 if result.passed else 1
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                         engine=args.engine, selection=selection, stall_seed=args.stall_seed,
                         progress=progress)
     if args.json:
-        write_whole(args.json, json.dumps(result.to_json(), indent=1) + "\n")
+        write_whole(args.json, json.dumps(build.identity | result.to_json(), indent=1) + "\n")
     print_verification(result, build, quiet=args.quiet,
                        waves=lambda tile: _waves_command(args, tile))
     return 0 if result.passed else 1

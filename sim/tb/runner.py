@@ -78,7 +78,8 @@ class RtlRun(CoreRun):
 
 
 def run_rtl(image: Image, activations: Bytes, *, watchdog: int = _WATCHDOG,
-            trace: Path | None = None, cache: Path = CACHE, **options: Any) -> RtlRun:
+            trace: Path | None = None, cache: Path = CACHE, simulation: Simulation | None = None,
+            **options: Any) -> RtlRun:
     """Run a program from start to END, or to its first fault.
 
     Parameters
@@ -91,6 +92,8 @@ def run_rtl(image: Image, activations: Bytes, *, watchdog: int = _WATCHDOG,
         As for :func:`run_core`.
     cache
         Folder of finished simulations.
+    simulation
+        Something that was built of the same configuration, in place of the generated Verilog.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def run_rtl(image: Image, activations: Bytes, *, watchdog: int = _WATCHDOG,
     if len(activations) != image.activation_bytes or activations.dtype != np.uint8:
         raise ValueError(f"activations must be uint8[{image.activation_bytes}], not "
                          f"{activations.dtype}{list(activations.shape)}")
-    simulation = build_core(image.config, trace=trace is not None, cache=cache)
+    if simulation is None:
+        simulation = build_core(image.config, trace=trace is not None, cache=cache)
     parts = dict(zip(WINDOWS, (image.program, image.constants, activations.tobytes())))
     (run,), after = run_core(simulation, image.config, parts, [dict(zip(WINDOWS, WINDOWS))],
                              watchdog=watchdog, trace=trace, **options)

@@ -20,7 +20,7 @@ from sim.tb.toolchain import CACHE, Simulation, Testbench, build_simulation, cac
 
 __all__ = ["CLOCK_HZ", "SocRun", "System", "build_system", "run_system"]
 
-#: Of the system; the SDRAM has twice as much.
+#: Of the system.
 CLOCK_HZ = 50_000_000
 _SDRAM_BYTES = 32 << 20
 _HERE = Path(__file__).parent
@@ -78,7 +78,7 @@ class SocRun:
 
 
 def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[str] = (),
-                 cache: Path = CACHE) -> System:
+                 sdram_rate: int = 2, cache: Path = CACHE) -> System:
     """Build the hardware's simulation, or find it in the cache, and compile the firmware.
 
     Parameters
@@ -89,6 +89,8 @@ def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[st
         Folder made by ``python -m codegen header``.
     definitions
         Macros of firmware/main.c.
+    sdram_rate
+        Clocks of the SDRAM per clock of the system: 1 or 2.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[st
         A tool failed, or the firmware cannot be compiled.
     """
     start = time.perf_counter()
-    files = soc_files("simulation", config, clock_hz=CLOCK_HZ)
+    files = soc_files("simulation", config, clock_hz=CLOCK_HZ, sdram_rate=sdram_rate)
     try:
         firmware = build_firmware(headers, files, definitions=definitions)
     except FirmwareError as error:
@@ -106,7 +108,8 @@ def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[st
         verilog=tuple(_HERE / name for name in ("soc_tb.vlt", "soc_tb.sv", "sdram.sv",
                                                 "axi_checker.sv")),
         options=("--x-assign", "fast", "--x-initial", "fast",
-                 f"-GPERIOD_PS={10**12 // (2 * CLOCK_HZ)}"))
+                 f"-GSDRAM_RATE={sdram_rate}",
+                 f"-GPERIOD_PS={10**12 // (sdram_rate * CLOCK_HZ)}"))
     verilog = files["soc.v"] + cached_verilog(config, cache=cache) + files["VexRiscv.v"]
     built = build_simulation(verilog, bus_bytes=None, bench=bench, cache=cache)
     return System(firmware, Simulation(built.folder, time.perf_counter() - start),

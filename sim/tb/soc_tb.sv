@@ -1,7 +1,8 @@
 // The system of `python -m hw soc` with its SDRAM and the far end of its UART. cocotb drives the
 // oscillator and the reset.
 module soc_tb #(
-    parameter PERIOD_PS = 10_000  // of the oscillator, for the SDRAM's timings
+    parameter SDRAM_RATE = 2,     // clocks of the SDRAM per clock of the system: 1 or 2
+    parameter PERIOD_PS = 10_000  // of the SDRAM's clock, for its timings
 ) (
     input  logic osc,       // twice the system's clock
     input  logic rst,
@@ -37,8 +38,10 @@ module soc_tb #(
         .sdram_a(a), .sdram_ba(ba), .sdram_dq(dq), .sdram_dm(dm), .sdram_we_n(we_n),
         .sdram_ras_n(ras_n), .sdram_cas_n(cas_n), .sdram_cs_n(cs_n), .sdram_cke(cke));
 
+    // The pins' delays, which LiteDRAM's PHYs count on: a cycle of the fast clock, less than one of
+    // the slow clock, here a half.
     sdram #(.PERIOD_NS(PERIOD_PS / 1000.0)) sdram (
-        .clk(clk2x), .cke, .cs_n, .ras_n, .cas_n, .we_n, .ba, .a, .dm, .dq);
+        .clk(SDRAM_RATE == 2 ? clk2x : !clk), .cke, .cs_n, .ras_n, .cas_n, .we_n, .ba, .a, .dm, .dq);
 
     import "DPI-C" function void sdram_open(input string path, input string uart_path,
                                             input string serial_path);

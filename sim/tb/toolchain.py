@@ -59,6 +59,8 @@ class Testbench:
         Of Verilator.
     trace
         What cocotb's main program begins with if waveforms can be written.
+    optimize
+        How much the compiler does about what Verilator made: its option.
     """
 
     top: str
@@ -66,6 +68,7 @@ class Testbench:
     cpp: tuple[Path, ...]
     options: tuple[str, ...]
     trace: bytes = b""
+    optimize: str = _FAST
 
 
 #: The core with the fast memory.
@@ -156,7 +159,8 @@ def build_simulation(verilog: str, *, bus_bytes: int | None, bench: Testbench = 
         _compile(work, cxx, runtime, bench, trace)
 
     runtime = _cached(cache, "runtime", tools, make_runtime)
-    folder = _cached(cache, bench.top, (tools, verilog, options, sources), make_simulation)
+    folder = _cached(cache, bench.top, (tools, bench.optimize, verilog, options, sources),
+                     make_simulation)
     return Simulation(folder, time.perf_counter() - start)
 
 
@@ -206,7 +210,7 @@ def _compile(work: Path, cxx: Sequence[str], runtime: Path, bench: Testbench, tr
     slow = [path for path in made if "Slow" in path.stem or "__Trace" in path.stem]
     fast = [path for path in made if path not in slow]
     pieces = {"slow": (slow, _SLOW), **{
-        f"fast_{n}": (fast[n::cores], _FAST) for n in range(cores) if fast[n::cores]}}
+        f"fast_{n}": (fast[n::cores], bench.optimize) for n in range(cores) if fast[n::cores]}}
     commands = []
     for name, (sources, level) in pieces.items():
         (work / f"{name}.cpp").write_text("".join(f'#include "{s.name}"\n' for s in sources))

@@ -80,7 +80,7 @@ def test_command_writes_files_and_prints_sizes(headers: Path, tmp_path: Path,
                                                capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["firmware", str(headers), "-o", str(tmp_path / "out")]) == 0
     files = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    assert set(files) == {"boot.bin", "firmware.bin", "firmware.elf"}
+    assert set(files) == {"boot.bin", "firmware.bin", "firmware.elf", "firmware.json"}
     printed = capsys.readouterr().out
     assert f"{files['firmware.bin']:,} bytes" in printed and "boot ROM" in printed
 

@@ -113,7 +113,7 @@ def test_boot_code_must_fit_its_memory(tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("value", ["0", "66.6", "x", "nan"])
+@pytest.mark.parametrize("value", ["0", "401", "x", "nan"])
 def test_the_clock_must_be_a_sensible_number(value: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as error:
         main(["soc", "--clock-mhz", value, "-o", str(tmp_path)])

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from codegen.headers.generate import write_headers
+from hw.commands.bitstream import read_run
 from hw.soc.firmware import build_firmware
 from hw.soc.write import soc_files
+from hw.spec.config import PRESETS
 from hw.spec.regs import Fault
 from sim.build import BuildFolder, read_build
 from sim.cli import main
@@ -65,6 +67,9 @@ def test_prints_the_boxes_of_a_picture(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["soc", str(folder / "build"), "--headers", str(folder / "headers"),
                  "--input", str(folder / "a.png"), "--json", str(out)]) == 0
     found = json.loads(out.read_text())
+    assert read_run(out, PRESETS["test-4x4"]) == {
+        "network": "squares", "cycles": found["cycles"],
+        "engine": "whole system in RTL, with its SDRAM"}
     assert found["passed"] and found["memory_differs"] == 0 and found["boxes_differ"] is None
     assert found["boxes"] == len(example()[1]) == found["text"].count("\nbox ")
     assert [t["mismatches"] for t in found["tensors"]] == [0]
@@ -76,12 +81,12 @@ def test_prints_the_boxes_of_a_picture(folder: Path, capsys: pytest.CaptureFixtu
     assert "total mismatches: 0" in printed and "| Macrame: squares for test-4x4" in printed
 
 
-def test_a_wider_bus_is_adapted_to_the_memory(folder: Path, tmp_path: Path,
-                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wider_bus_and_a_slower_memory_are_adapted(folder: Path, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
     build_folder(folder / "int8.onnx", tmp_path / "build", "test-4x8")
     write_headers(tmp_path / "build", tmp_path / "headers")
     assert main(["soc", str(tmp_path / "build"), "--headers", str(tmp_path / "headers"),
-                 "--input", str(folder / "a.png")]) == 0
+                 "--input", str(folder / "a.png"), "--sdram-rate", "1"]) == 0
     assert f"boxes as on the host: {len(example()[1])}" in capsys.readouterr().out
 
 
@@ -141,7 +146,7 @@ def test_an_empty_memory_is_filled_over_the_serial_line(system: System,
     serial = b"".join((
         b"z6IHG7z6IHG7cYDID6o\n", frame(9, b""), damaged, *outside, frame(2, b"123"), *loads,
         frame(2, program.start.to_bytes(4, "big"))))
-    found = run(with_program(system, bytes(64)), build, serial=serial, most_cycles=10_000_000)
+    found = run(with_program(system, bytes(64)), build, serial=serial, most_cycles=20_000_000)
     assert found.finished
     request, text = found.text.split("\n", 1)
     assert request == "sL5DdSMmkekro"
@@ -149,18 +154,23 @@ def test_an_empty_memory_is_filled_over_the_serial_line(system: System,
     assert "\nframe: " in text and "\nboxes: " in text
 
 
-def test_the_next_picture_comes_over_the_serial_line(system: System, build: BuildFolder) -> None:
-    # what the processor's cache has of the first frame must not be in the second one's boxes
+def test_the_next_picture_comes_over_the_serial_line(system: System, build: BuildFolder,
+                                                     tmp_path: Path) -> None:
+    # what the processor has of the first frame must not be in the second one's boxes
     pictures = [picture(seed) for seed in (0, 3)]
-    first, second = (activations(build, image) for image, _ in pictures)
-    place = build.tensors[build.manifest["inputs"][0]["tensor"]]
-    program = system.firmware.program
-    window = program.symbols["activations"][0]
-    serial = b"z6IHG7cYDID6o\n" + b"".join(
-        frame(1, (window + at).to_bytes(4, "big") + second[at:min(at + 251, place.stop)].tobytes())
-        for at in range(place.entry["address"], place.stop, 251)
-    ) + frame(2, program.start.to_bytes(4, "big"))
-    found = run_system(system, first, serial=serial, frames=2, most_cycles=10_000_000)
+    first = activations(build, pictures[0][0])
+    pictures[1][0].save(tmp_path / "next.png")
+    (tmp_path / "firmware.json").write_text(json.dumps(system.firmware.places()))
+    (tmp_path / "firmware.bin").write_bytes(system.firmware.program.binary)
+    assert main(["upload", str(build.path), "--firmware", str(tmp_path), "--input",
+                 str(tmp_path / "next.png"), "-o", str(tmp_path / "out")]) == 0
+    serial = b"z6IHG7cYDID6o\n"
+    for name, address in json.loads((tmp_path / "out" / "next.json").read_text()).items():
+        content, start = (tmp_path / "out" / name).read_bytes(), int(address, 16)
+        serial += b"".join(frame(1, (start + at).to_bytes(4, "big") + content[at:at + 251])
+                           for at in range(0, len(content), 251))
+    serial += frame(2, start.to_bytes(4, "big"))
+    found = run_system(system, first, serial=serial, frames=2, most_cycles=40_000_000)
     assert found.finished
     boxes = [re.findall(r"^box .*", text, re.M) for text in found.text.split("sL5DdSMmkekro\n")]
     assert [len(printed) for printed in boxes] == [len(marks) for _, marks in pictures]

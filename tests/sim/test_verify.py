@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.spec.config import PRESETS
 from hw.spec.image import Image
 from sim.build import read_build
 from sim.cli import main
@@ -106,6 +107,13 @@ def test_bad_arguments_give_one_message(built: Path, arguments: list[str],
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert "nowhere" in captured.err
+
+
+def test_results_name_the_network_and_the_core(built: Path, tmp_path: Path) -> None:
+    assert main(["verify", str(built), "--quiet", "--json", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["network"] == "yolov4-tiny" and found["passed"]
+    assert found["config"] == vars(PRESETS["test-4x4"])
 
 
 BY_LAYER = {

@@ -1,0 +1,101 @@
+"""Registers on buses: a cycle later, and no path from one side to the other."""
+
+from litedram.common import LiteDRAMNativePort
+from litex.gen import LiteXModule
+from litex.soc.interconnect import stream, wishbone
+from litex.soc.interconnect.axi import AXIInterface
+from migen import If, Signal
+
+__all__ = ["AxiSlice", "CommandSlice", "WishboneSlice"]
+
+
+class AxiSlice(LiteXModule):
+    """Registers in both directions of all five channels.
+
+    On an FPGA, a core and a memory controller are far from each other, and each has logic before
+    its first register. Costs a cycle of latency each way, and no bandwidth.
+
+    Parameters
+    ----------
+    master : AXIInterface
+        What asks.
+
+    Members
+    -------
+    bus : AXIInterface
+        The same, for what answers.
+    """
+
+    def __init__(self, master: AXIInterface) -> None:
+        self.bus = AXIInterface(data_width=master.data_width, address_width=master.address_width,
+                                id_width=master.id_width)
+        for name in ("aw", "w", "b", "ar", "r"):
+            there, back = getattr(master, name), getattr(self.bus, name)
+            source, sink = (back, there) if name in ("b", "r") else (there, back)
+            _buffered(self, name, source, sink)
+
+
+class CommandSlice(LiteXModule):
+    """Registers before the commands of a port of LiteDRAM.
+
+    Who asks must have the data of a write, and room for those of a read, when it gives the command,
+    as always: LiteDRAM takes and gives them when it has carried the command out.
+
+    Parameters
+    ----------
+    port : LiteDRAMNativePort
+        Of the crossbar.
+
+    Members
+    -------
+    port : LiteDRAMNativePort
+        The same, for the master.
+    """
+
+    def __init__(self, port: LiteDRAMNativePort) -> None:
+        self.port = LiteDRAMNativePort(port.mode, port.address_width, port.data_width)
+        _buffered(self, "command", self.port.cmd, port.cmd)
+        self.comb += [self.port.wdata.connect(port.wdata), port.rdata.connect(self.port.rdata),
+                      port.flush.eq(self.port.flush), self.port.lock.eq(port.lock)]
+
+
+class WishboneSlice(LiteXModule):
+    """Registers in both directions of a Wishbone bus: every access is one of its own.
+
+    Costs two cycles for each access.
+
+    Parameters
+    ----------
+    master : wishbone.Interface
+        What asks.
+
+    Members
+    -------
+    bus : wishbone.Interface
+        The same, for what answers.
+    """
+
+    def __init__(self, master: wishbone.Interface) -> None:
+        self.bus = bus = wishbone.Interface.like(master)
+        asking = Signal()
+        answered = Signal()  # the master takes its request back in this cycle
+        self.comb += [bus.cyc.eq(asking), bus.stb.eq(asking),
+                      master.ack.eq(answered & ~master.err)]
+        self.sync += [
+            answered.eq(0), master.err.eq(0),
+            If(asking,
+                If(bus.ack | bus.err,
+                    asking.eq(0), answered.eq(1), master.err.eq(bus.err),
+                    master.dat_r.eq(bus.dat_r)))
+            .Elif(master.cyc & master.stb & ~answered,
+                asking.eq(1), bus.we.eq(master.we), bus.adr.eq(master.adr),
+                bus.sel.eq(master.sel), bus.dat_w.eq(master.dat_w)),
+        ]
+
+
+def _buffered(module: LiteXModule, name: str, source: stream.Endpoint,
+              sink: stream.Endpoint) -> None:
+    """Let a stream go through two places: neither `valid` nor `ready` goes through."""
+    buffer = stream.Buffer(source.description, pipe_valid=True, pipe_ready=True)
+    module.add_module(name=f"{name}_buffer", module=buffer)
+    module.comb += [source.connect(buffer.sink), buffer.source.connect(sink)]
