@@ -11,23 +11,28 @@ JOBS   ?= 2
 export OPENBLAS_NUM_THREADS ?= 1
 
 MODEL  ?=
-TARGET ?= ulx3s-85f
+BOARD  ?= ulx3s-85f
+TARGET ?= $(BOARD)
+CLOCK  ?= 50
+SEEDS  ?= 1
 INPUT  ?=
 HEADS  ?=
 SCORE  ?=
 RTL    ?=
+LOADER := $(or $(shell command -v openFPGALoader),$(VENV)/bin/openfpgaloader-cli)
 PROOFS ?=
 DEMO   := build/demo
 SIM    := build/sim
 FW     := build/firmware
 SOC    := build/soc
+BIT    := build/bitstream
 # A small network if none is named. Built-in ones were not trained, their boxes are noise: only the
 # best are asked for, some two dozen; the firmware has room for 256. Large images are not verified by
 # the firmware, which would take minutes to simulate.
 SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
 SOC_RUN   := $(if $(MODEL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),$(if $(filter %.onnx,$(MODEL)),0.25,0.85),0.6))
 
-.PHONY: help setup demo sim firmware soc-sim test fast formal lint docs bench clean
+.PHONY: help setup demo sim firmware soc-sim bitstream flash test fast formal lint docs bench clean
 help:
 	@echo "make demo    build the default network (YOLOv4-tiny-416, INT8) and verify it bit for bit"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg for others"
@@ -37,6 +42,9 @@ help:
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) HEADS=heads.json for others"
 	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json SCORE=0.25 for others"
+	@echo "make bitstream  a board's bitstream and the program for its SDRAM (an hour; build/bitstream)"
+	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) SEEDS='1 2 3' JOBS=$(JOBS) for others"
+	@echo "make flash   load the bitstream with openFPGALoader (never tried)"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
 	@echo "make lint    style and types"
@@ -78,6 +86,21 @@ soc-sim: $(STAMP)
 	$(PY) -m codegen header $(SOC)/build -o $(SOC)/headers $(if $(HEADS),--heads $(HEADS))
 	$(PY) -m sim soc $(SOC)/build --headers $(SOC)/headers $(SOC_RUN) \
 	  $(if $(HEADS),--heads $(HEADS)) $(if $(INPUT),--input $(INPUT))
+
+bitstream: $(STAMP)
+	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(BIT)/build
+	$(PY) -m codegen header $(BIT)/build -o $(BIT)/headers $(if $(HEADS),--heads $(HEADS))
+	$(PY) -m hw firmware $(BIT)/headers --target $(TARGET) --clock-mhz $(CLOCK) -o $(BIT)
+	$(PY) -m hw bitstream --board $(BOARD) --target $(TARGET) --clock-mhz $(CLOCK) \
+	  --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin -o $(BIT)
+	@echo "bitstream: $(BIT)/board.bit (make flash); program for the SDRAM: $(BIT)/firmware.bin, then"
+	@echo "  $(VENV)/bin/litex_term --speed 1000000 --kernel $(BIT)/firmware.bin --kernel-adr 0x40000000 /dev/ttyUSB0"
+	@echo "docs/board.md says more"
+
+flash: $(STAMP)
+	@test -f $(BIT)/board.bit || { echo "error: $(BIT)/board.bit must exist; make bitstream" >&2; exit 1; }
+	@test -x $(LOADER) || $(PY) -m pip install --quiet --disable-pip-version-check -e '.[flash]'
+	$(LOADER) --board ulx3s $(BIT)/board.bit
 
 test: $(STAMP)
 	$(PY) -m pytest -m "" -n $(JOBS) --dist worksteal

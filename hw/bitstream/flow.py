@@ -1,0 +1,126 @@
+"""From a board's name to its bitstream."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hw.bitstream.boards import BOARDS
+from hw.bitstream.floorplan import draw_floorplan
+from hw.bitstream.place import Placed, pack, place
+from hw.bitstream.report import COMPONENTS, describe, frames
+from hw.bitstream.synthesize import cells_by_component, synthesize
+from hw.bitstream.tools import find
+from hw.soc.write import ROM_FILE, SOC_MODULE, rom_words, soc_files
+from hw.spec.config import ArrayConfig
+
+__all__ = ["BITSTREAM", "FLOORPLAN", "REPORT", "Step", "make_bitstream", "sources",
+           "sources_digest"]
+
+#: What comes out: the bitstream, the report of it, and a picture.
+BITSTREAM, REPORT, FLOORPLAN = "board.bit", "hardware.json", "floorplan.png"
+
+#: Begins a step of that name, ends it, and in between is told what it is doing.
+Step = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+
+
+def sources(board_name: str, config: ArrayConfig, *, clock_hz: int, sdram_rate: int,
+            boot: bytes) -> dict[str, str]:
+    """What is synthesized, and ``soc.lpf``, by name of file."""
+    # The generator takes seconds to load.
+    from hw.generate import MODULE, core_rtlil
+    board = BOARDS[board_name]
+    files = soc_files(board_name, config, clock_hz=clock_hz, sdram_rate=sdram_rate)
+    return {f"{MODULE}.il": core_rtlil(config, board.multiplier(config)),
+            ROM_FILE: rom_words(boot), **files}
+
+
+def sources_digest(files: dict[str, str]) -> str:
+    """SHA-256 of :func:`sources`, without the boot code; the same sources have the same, in any
+    process and folder.
+    """
+    text = json.dumps({name: content for name, content in files.items() if name != ROM_FILE},
+                      sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_hz: int,
+                   sdram_rate: int, seeds: Sequence[int], boot: bytes, step: Step, command: str,
+                   jobs: int = 1, run: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Synthesize, place and route with each seed, and pack the fastest.
+
+    Parameters
+    ----------
+    step
+        Told what is going on.
+    command
+        What this is made by, for the report.
+    jobs
+        Seeds at a time; each needs a core and 2 GB.
+    run
+        A run of the RTL, for frames per second: ``network``, ``cycles`` and ``engine``.
+
+    Returns
+    -------
+    What is in ``hardware.json``.
+
+    Raises
+    ------
+    ToolError
+        A tool is missing or fails.
+    OSError
+        A file cannot be written.
+    """
+    board = BOARDS[board_name]
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (BITSTREAM, REPORT, FLOORPLAN):
+        (folder / stale).unlink(missing_ok=True)
+    tools = [find(name) for name in ("yosys", board.device.place[0], board.device.pack)]
+    with step("generation"):
+        files = sources(board_name, config, clock_hz=clock_hz, sdram_rate=sdram_rate, boot=boot)
+    with step("synthesis") as say:
+        netlist = synthesize(folder, files, top=SOC_MODULE, synth=board.device.synth, say=say)
+
+    def attempt(seed: int) -> Placed:
+        with step(f"place and route, seed {seed}") as say:
+            return place(netlist.path, board.device, folder / "soc.lpf", clock_hz=clock_hz,
+                         seed=seed, say=say)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(pool.map(attempt, seeds))
+    best = max(runs, key=lambda placed: placed.reached)
+    with step("packing"):
+        packed = pack(best, board.device, folder / BITSTREAM)
+        draw_floorplan(best.bels, board.device.tiles, folder / FLOORPLAN)
+    found = {
+        "made": {"by": command, "on": datetime.now(UTC).date().isoformat(), "from": _commit()},
+        "board": board_name, "device": board.device.name, "config": vars(config),
+        "clock_hz": clock_hz, "sdram_rate": sdram_rate, "sources_sha256": sources_digest(files),
+        "tools": [tool.version() for tool in tools],
+        **describe(best, runs, cells_by_component(netlist.path, COMPONENTS)),
+        "took": {"synthesis": asdict(netlist.used), "place and route": asdict(best.took),
+                 "packing": asdict(packed)},
+    }
+    found["reached_hz"] = round(clock_hz * best.reached)
+    found["frames"] = frames(found, run)
+    temporary = folder / f"{REPORT}.tmp"
+    temporary.write_text(json.dumps(found, indent=1) + "\n")
+    os.replace(temporary, folder / REPORT)
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the sources, marked if they were changed since; None outside of git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"],
+                              cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
