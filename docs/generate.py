@@ -17,7 +17,9 @@ import codegen.__main__
 import hw.__main__
 import sim.cli
 from codegen.frontend.report import supported_operators
+from docs.results import result_parts
 from hw.spec import config as limits
+from hw.spec.boards import BOARDS, ERROR
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.isa import (
     QUEUE_OF,
@@ -129,10 +131,32 @@ def configurations() -> str:
         _table(("size", *names, "meaning"), (
             (f"`{name}`", *(getattr(c, name) for c in PRESETS.values()),
              _lines(inspect.getdoc(getattr(ArrayConfig, name)) or "")) for name in derived)),
+        "## Boards",
+        "From [`hw/spec/boards.py`](../hw/spec/boards.py): what a board's FPGA has, and what its "
+        "configuration, the processor and the SDRAM controller take of it; "
+        "`python -m codegen targets` prints the shares. DSP blocks and block RAMs are exact, LUTs "
+        f"and registers estimates that may be wrong by {ERROR:.0%}.",
+        _table(("board", "FPGA", "resource", "core", "system", "available"), _boards()),
+        "`python -m codegen build` refuses an array that does not fit the board of its `--target`, "
+        "says what is missing, and what to make smaller; with `--any-size` it compiles all the "
+        "same, for simulation. What cannot be estimated is not refused. In an array whose columns "
+        "share multipliers, `weight_min` -127, a weight of -128 is the sum of two, and its weights "
+        "take a second pass; results are the same. `--weight-min -128` avoids that, and multiplies "
+        "with LUTs where there are not enough DSP blocks for every product.",
         "## Limits of all configurations",
         _table(("limit", "value"), (
             (f"`{name}`", getattr(limits, name)) for name in limits.__all__
             if isinstance(getattr(limits, name), int))))
+
+
+def _boards() -> Iterator[tuple[object, ...]]:
+    """What boards have, and what is taken of it."""
+    for name, board in BOARDS.items():
+        core, fpga = board.core(PRESETS[name]), board.fpga
+        for key, what in fpga.names.items():
+            taken = (("not estimated", "") if core is None or board.system is None else
+                     (getattr(core, key), getattr(board.system, key)))
+            yield (f"`{name}`", fpga.name, what, *taken, getattr(fpga.has, key))
 
 
 def _parameters(cls: type) -> Iterator[tuple[str, str]]:
@@ -169,6 +193,15 @@ def cli() -> str:
     return _page("Command line", "Printed from the argument parsers.",
                  *_commands(codegen.__main__.parser()), *_commands(sim.cli.parser()),
                  *_commands(hw.__main__.parser()))
+
+
+def results() -> str:
+    """Recorded bitstreams."""
+    return _page(
+        "Results",
+        "Printed from the reports in [`docs/results/`](results), each the `hardware.json` of a run "
+        "of `python -m hw bitstream`. What the words mean is in [board.md](board.md#the-report).",
+        *result_parts(_table))
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -260,7 +293,7 @@ def _page(title: str, *parts: str) -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "isa.md": isa, "registers.md": registers, "configurations.md": configurations,
-    "operators.md": operators, "cli.md": cli}
+    "operators.md": operators, "results.md": results, "cli.md": cli}
 """Functions that make the pages, by file name."""
 
 

@@ -97,7 +97,8 @@ def main() -> int:
     rows = [measure(name, model) for name, model in NETWORKS.items()
             if args.only in name and ("/" not in model or (data_folder() / model).exists())]
     rows += [measure(f"yolov4-tiny-416 on {r}x{c}", "yolov4-tiny-416", "--rows", str(r),
-                     "--columns", str(c)) for r, c in ARRAYS if args.only in f"on {r}x{c}"]
+                     "--columns", str(c), "--any-size")
+             for r, c in ARRAYS if args.only in f"on {r}x{c}"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n")
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)

@@ -68,7 +68,7 @@ def test_make_targets_exist(page: Path) -> None:
     for line in code(page.read_text(encoding="utf-8")):
         if not line.startswith("make "):
             continue
-        for word in line.split("#")[0].split()[1:]:
+        for word in shlex.split(line, comments=True)[1:]:
             name, is_variable, _ = word.partition("=")
             assert name in (variables if is_variable else targets), f"{page.name}: {line}"
 
