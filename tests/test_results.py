@@ -16,7 +16,7 @@ SOURCES = {"macrame.il": "core", "soc.v": "system", "soc_rom.init": "boot"}
 RESULT: dict[str, Any] = {
     "made": {"by": "python -m hw bitstream", "on": "2026-11-21", "from": "0123abc"},
     "board": "ulx3s-85f", "device": "LFE5U-85F", "config": vars(PRESETS["test-4x4"]),
-    "clock_hz": 50_000_000, "reached_hz": 57_000_000, "frames": None,
+    "clock_hz": 50_000_000, "sdram_rate": 2, "reached_hz": 57_000_000, "frames": None,
     "sources_sha256": sources_digest(SOURCES), "tools": ["yosys 1", "nextpnr 2"],
     "resources": {"LUT4": {"used": 30, "available": 40}},
     "components": {"array": {"LUT4": 1, "FF": 2, "DSP": 3, "EBR": 4},
@@ -33,7 +33,7 @@ def page(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
 
     def sources(board: str, config: ArrayConfig, *, clock_hz: int, sdram_rate: int,
                 boot: bytes) -> dict[str, str]:
-        asked.append((board, config, clock_hz))
+        asked.append((board, config, clock_hz, sdram_rate))
         return SOURCES | {"soc_rom.init": "another one"}
 
     monkeypatch.setattr(hw.bitstream.flow, "sources", sources)
@@ -44,7 +44,7 @@ def page(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
         text = generate.results()
     finally:
         docs.results._digest.cache_clear()
-    assert asked in ([], [("ulx3s-85f", PRESETS["test-4x4"], 50_000_000)])
+    assert asked in ([], [("ulx3s-85f", PRESETS["test-4x4"], 50_000_000, 2)])
     return text
 
 

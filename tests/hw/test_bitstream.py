@@ -15,7 +15,6 @@ from PIL import Image
 import hw.bitstream.flow
 from hw.__main__ import main
 from hw.bitstream import tools
-from hw.bitstream.boards import BOARDS
 from hw.bitstream.place import _phase
 from hw.bitstream.report import summary
 from hw.spec.config import PRESETS, ArrayConfig
@@ -149,7 +148,7 @@ def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
     assert found["reached_hz"] == 57_000_000 and found["frames"] is None
     assert found["tools"][1] == "nextpnr-ecp5 0.11.1"
     assert found["made"]["by"] == ("python -m hw bitstream --board ulx3s-85f --target test-4x4 "
-                                   "--clock-mhz 50 --seeds 1")
+                                   "--clock-mhz 50 --sdram-rate 2 --seeds 1")
     system, crossing = found["paths"]
     assert (system["start"], system["end"]) == ("soc_files_crg_clkout0",) * 2
     assert [s["component"] for s in system["segments"]] == [
@@ -334,21 +333,6 @@ def test_knows_what_nextpnr_is_doing() -> None:
     log += "Info: Running router2...\n"
     assert _phase(log) == "Running router2"
     assert _phase(log + "Info:     iter=3 wires=5\n") == "Running router2, iteration 3"
-
-
-@pytest.mark.parametrize("rows, columns, weight_min, styles", [
-    (4, 4, -128, "4 inferred"), (8, 8, -127, "8 inferred"),
-    (16, 16, -128, "7 inferred, 9 lut"), (16, 16, -127, "14 packed, 2 lut"),
-    (16, 32, -127, "14 packed, 18 lut"), (16, 8, -127, "8 packed"),
-])
-def test_multipliers_are_what_there_are_blocks_for(rows: int, columns: int, weight_min: int,
-                                                   styles: str) -> None:
-    config = ArrayConfig(rows=rows, columns=columns, weight_min=weight_min, scratchpad_words=1024,
-                         weight_words=256, accumulator_words=64, parameter_entries=8,
-                         post_lanes=2)
-    found = BOARDS["ulx3s-85f"].multiplier(config)
-    assert found == tuple(style for part in styles.split(", ") for n, style in [part.split()]
-                          for _ in range(int(n)))
 
 
 def test_a_clock_that_is_just_reached_is_not_missed() -> None:
