@@ -26,7 +26,7 @@ CONFIG = ArrayConfig(rows=2, columns=2, scratchpad_words=512, weight_words=64, a
 
 
 def test_netlist_and_verilog_do_the_same(tmp_path: Path) -> None:
-    netlist = synthesize_core(CONFIG, tmp_path / "core")
+    netlist = synthesize_core(CONFIG, tmp_path)
     cells = netlist.path.read_text()
     assert cells.count('"DP16KD"') > 5 and cells.count('"MULT18X18D"') > 5
     write(tmp_path)
