@@ -111,7 +111,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[Table]:
 def _table(title: str, headings: Sequence[str], rows: Any) -> Table:
     table = Table(title=title, title_justify="left")
     for n, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if n else "left")
+        table.add_column(heading, justify="right" if n else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
     return table

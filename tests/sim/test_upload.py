@@ -10,8 +10,10 @@ import pytest
 
 import sim.soc
 import sim.tb.soc_runner
-from sim.build import BuildFolder
+from sim.build import BuildFolder, read_build
 from sim.cli import main
+from sim.golden import Golden
+from sim.upload import make_upload
 from tests.builds import build_folder
 from tests.sim.squares import write
 
@@ -81,6 +83,19 @@ class FakeSystem:
 
     class firmware:
         image, image_bytes = b"", 0
+
+
+def test_an_input_is_sent_to_where_it_is_in_the_window(folder: Path, tmp_path: Path) -> None:
+    build = read_build(folder / "build")
+    (item,) = Golden(build.model).inputs
+    place = build.tensors[build.manifest["inputs"][0]["tensor"]]
+    place.entry["address"] += 64
+    feeds = {item.name: np.full([size or 0 for size in item.shape], 5, item.dtype)}
+    files = make_upload(build, folder / "firmware", feeds, tmp_path)
+    listed = json.loads(files["next.json"])
+    assert int(listed["input.bin"], 16) == ACTIVATIONS + place.entry["address"] > ACTIVATIONS
+    assert len(files["input.bin"]) == place.stop - place.entry["address"]
+    assert any(files["input.bin"])
 
 
 def test_the_program_comes_last_and_is_found_from_the_list(folder: Path, tmp_path: Path) -> None:
