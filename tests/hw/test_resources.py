@@ -42,6 +42,7 @@ def test_agrees_with_placed_systems(target: str) -> None:
     (Memory(words=64, bits=61), Storage(blocks=2)),
     (Memory(words=32, bits=61), Storage(lut_rams=32)),
     (Memory(words=32, bits=32), Storage(lut_rams=16)),
+    (Memory(words=48, bits=32), Storage(lut_rams=24)),
     (Memory(words=64, bits=32), Storage(blocks=1)),
     (Memory(words=8192, bits=128, bytes_written=True), Storage(blocks=64)),
     (Memory(words=1024, bits=128, bytes_written=True), Storage(blocks=8)),
@@ -104,6 +105,14 @@ def test_says_what_is_missing() -> None:
          "weights 32, accumulators 32, tables 8, add tables 16, beats 2, fetched instructions 1) "
          "and 5 of the system. Lower --scratchpad-words, --weight-words, --accumulator-words or "
          "--post-lanes.")]
+
+
+def test_all_block_rams_of_the_board_may_be_used() -> None:
+    config = ULX3S.with_size(32, 16)
+    core, system = BOARD.core(config), BOARD.system
+    assert core is not None and system is not None
+    assert core.ebr + system.ebr == BOARD.fpga.has.ebr
+    assert not any("block RAM" in reason for reason in missing("ulx3s-85f", config))
 
 
 def test_says_everything_that_is_missing() -> None:
