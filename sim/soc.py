@@ -29,7 +29,7 @@ from sim.verify_frame import ideal_cycles
 __all__ = ["SocResult", "compare_boxes", "verify_soc"]
 
 #: From reset until the frame begins: waking the SDRAM, and the checksum of a byte.
-_BOOT_CYCLES, _CHECKSUM_CYCLES = 1_000_000, 30
+_BOOT_CYCLES, _CHECKSUM_CYCLES = 1_000_000, 60
 #: Of the firmware after the frame: decoding and printing.
 _DECODE_CYCLES = 100_000_000
 
