@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     measured = read_run(args.cycles_from, config) if args.cycles_from else None
     command = ["python", "-m", "hw", "bitstream", "--board", args.board, "--target", target,
                "--clock-mhz", f"{args.clock_hz / 1e6:g}", "--sdram-rate", str(args.sdram_rate),
-               "--seeds", *map(str, seeds)]
+               "--seeds", *map(str, seeds), "-o", str(args.output)]
     try:
         with _steps() as step:
             found = make_bitstream(

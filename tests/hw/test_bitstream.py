@@ -148,7 +148,7 @@ def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
     assert found["reached_hz"] == 57_000_000 and found["frames"] is None
     assert found["tools"][1] == "nextpnr-ecp5 0.11.1"
     assert found["made"]["by"] == ("python -m hw bitstream --board ulx3s-85f --target test-4x4 "
-                                   "--clock-mhz 50 --sdram-rate 2 --seeds 1")
+                                   f"--clock-mhz 50 --sdram-rate 2 --seeds 1 -o {tmp_path / 'out'}")
     system, crossing = found["paths"]
     assert (system["start"], system["end"]) == ("soc_files_crg_clkout0",) * 2
     assert [s["component"] for s in system["segments"]] == [
