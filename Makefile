@@ -14,6 +14,7 @@ MODEL  ?=
 BOARD  ?= ulx3s-85f
 TARGET ?= $(BOARD)
 CLOCK  ?= 50
+RATE   ?= 2
 SEEDS  ?= 1
 INPUT  ?=
 HEADS  ?=
@@ -42,8 +43,8 @@ help:
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) HEADS=heads.json for others"
 	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json SCORE=0.25 for others"
-	@echo "make bitstream  a board's bitstream and the program for its SDRAM (an hour; build/bitstream)"
-	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) SEEDS='1 2 3' JOBS=$(JOBS) for others"
+	@echo "make bitstream  a board's bitstream and the program for its SDRAM (build/bitstream; see docs/board.md)"
+	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) RATE=$(RATE) SEEDS='1 2 3' JOBS=$(JOBS) for others"
 	@echo "make flash   load the bitstream with openFPGALoader (never tried)"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
@@ -90,9 +91,10 @@ soc-sim: $(STAMP)
 bitstream: $(STAMP)
 	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(BIT)/build
 	$(PY) -m codegen header $(BIT)/build -o $(BIT)/headers $(if $(HEADS),--heads $(HEADS))
-	$(PY) -m hw firmware $(BIT)/headers --target $(TARGET) --clock-mhz $(CLOCK) -o $(BIT)
+	$(PY) -m hw firmware $(BIT)/headers --target $(TARGET) --clock-mhz $(CLOCK) \
+	  --sdram-rate $(RATE) -o $(BIT)
 	$(PY) -m hw bitstream --board $(BOARD) --target $(TARGET) --clock-mhz $(CLOCK) \
-	  --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin -o $(BIT)
+	  --sdram-rate $(RATE) --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin -o $(BIT)
 	@echo "bitstream: $(BIT)/board.bit (make flash); program for the SDRAM: $(BIT)/firmware.bin, then"
 	@echo "  $(VENV)/bin/litex_term --speed 1000000 --kernel $(BIT)/firmware.bin --kernel-adr 0x40000000 /dev/ttyUSB0"
 	@echo "docs/board.md says more"
