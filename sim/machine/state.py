@@ -4,6 +4,7 @@ Every change of the scratchpad and the weight memory goes through a method here,
 words with a serial number: converted copies of them (sim/machine/cache.py) know when they are old.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from enum import IntEnum, unique
 from typing import Any, TypeAlias
@@ -40,20 +41,20 @@ class Memory(IntEnum):
 Footprint: TypeAlias = list[tuple[Memory, Indices | slice]]
 
 
-class Operation:
+class Operation(ABC):
     """One checked instruction, ready to be executed any number of times."""
 
+    @abstractmethod
     def run(self, state: "State") -> None:
         """Do everything the instruction does. Raises Refusal for values it finds in memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reads(self) -> Footprint:
         """Words that :meth:`run` reads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def writes(self) -> Footprint:
         """Words that :meth:`run` writes, in part or whole."""
-        raise NotImplementedError
 
 
 class State:
