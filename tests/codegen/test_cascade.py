@@ -1,7 +1,7 @@
 """Cascades: the order of their steps, what they keep on chip, and that nothing else changes."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +31,31 @@ def lowered_model(path: Path) -> Lowered:
     return place(normalize(import_model(path), CONFIG), CONFIG, keep_tensors=False)
 
 
-def diamond(path: Path, first: int, second: int) -> Path:
-    """Two convolutions of sizes `first` and `second` read one tensor; the last one reads both."""
-    rng = np.random.default_rng(first)
+def joined(path: Path, layers: Sequence[tuple[str, str, int, int]], halves: tuple[str, str], *,
+           channels: int, side: int, seed: int) -> Path:
+    """Convolutions of `channels` output channels, each from a tensor to a tensor, with so many
+    input channels and a kernel of that size; tensor "c" is made of the two `halves`.
+    """
+    rng = np.random.default_rng(seed)
     constants = {"s": np.float32(0.05), "z": np.int8(3), "w_s": np.float32(0.01),
                  "w_z": np.int8(0)}
     nodes = []
-    for x, y, channels, size in (("x", "t", 16, 1), ("t", "u", 16, first), ("t", "v", 16, second),
-                                 ("c", "y", 32, 3)):
+    for x, y, inputs, size in layers:
         if x == "c":
-            nodes.append(n.node("QLinearConcat", ["s", "z", "u", "s", "z", "v", "s", "z"], ["c"],
-                                axis=1))
-        constants[f"w_{y}"] = n.codes(rng, np.int8, 16, channels, size, size)
+            nodes.append(n.node("QLinearConcat", ["s", "z", halves[0], "s", "z", halves[1], "s",
+                                                  "z"], ["c"], axis=1))
+        constants[f"w_{y}"] = n.codes(rng, np.int8, channels, inputs, size, size)
         nodes.append(n.node("QLinearConv", [x, "s", "z", f"w_{y}", "w_s", "w_z", "s", "z"], [y],
                             pads=[size // 2] * 4))
-    onnx.save(n.model(nodes, {"x": (np.int8, (1, 16, 40, 40))}, constants), path / "m.onnx")
+    onnx.save(n.model(nodes, {"x": (np.int8, (1, channels, side, side))}, constants),
+              path / "m.onnx")
     return path / "m.onnx"
+
+
+def diamond(path: Path, first: int, second: int) -> Path:
+    """Two convolutions of sizes `first` and `second` read one tensor; the last one reads both."""
+    return joined(path, (("x", "t", 16, 1), ("t", "u", 16, first), ("t", "v", 16, second),
+                         ("c", "y", 32, 3)), ("u", "v"), channels=16, side=40, seed=first)
 
 
 def all_cascades(lowered: Lowered) -> Iterator[Cascade]:
@@ -215,24 +224,14 @@ def test_a_cascade_is_convolutions_only() -> None:
 def test_a_stage_reads_its_part_of_a_shared_ring(tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     """T stands behind u in the ring of the last convolution, and u is made of t."""
-    rng = np.random.default_rng(3)
-    constants = {"s": np.float32(0.05), "z": np.int8(3), "w_s": np.float32(0.01),
-                 "w_z": np.int8(0)}
-    nodes = []
-    for x, y, channels, size in (("x", "t", 8, 1), ("t", "u", 8, 3), ("c", "y", 16, 1)):
-        if x == "c":
-            nodes.append(n.node("QLinearConcat", ["s", "z", "u", "s", "z", "t", "s", "z"], ["c"],
-                                axis=1))
-        constants[f"w_{y}"] = n.codes(rng, np.int8, 8, channels, size, size)
-        nodes.append(n.node("QLinearConv", [x, "s", "z", f"w_{y}", "w_s", "w_z", "s", "z"], [y],
-                            pads=[size // 2] * 4))
-    onnx.save(n.model(nodes, {"x": (np.int8, (1, 8, 12, 12))}, constants), tmp_path / "m.onnx")
+    model = joined(tmp_path, (("x", "t", 8, 1), ("t", "u", 8, 3), ("c", "y", 16, 1)), ("u", "t"),
+                   channels=8, side=12, seed=3)
     written: list[Cascade] = []
 
     def note(writer: object, cascade: Cascade) -> None:
         written.append(cascade)
         write_cascade(writer, cascade)  # type: ignore[arg-type]
     monkeypatch.setattr("codegen.passes.schedule.write_cascade", note)
-    build = build_folder(tmp_path / "m.onnx", tmp_path / "b", "test-4x4")
+    build = build_folder(model, tmp_path / "b", "test-4x4")
     assert any(stage.ring_plane for cascade in written for stage in cascade.stages)
     assert verify_folder(build, races=True, shuffles=range(3)).passed
