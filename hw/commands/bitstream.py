@@ -26,7 +26,7 @@ __all__ = ["add_parser", "run"]
 def add_parser(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
     b = commands.add_parser("bitstream", help="synthesize, place and route a system for a board "
-                                              "(an hour for a large one), and say what it takes "
+                                              "(minutes for a small one), and say what it takes "
                                               "and reaches")
     b.add_argument("--board", choices=sorted(BOARDS), default="ulx3s-85f",
                    help="board (default: ulx3s-85f)")
