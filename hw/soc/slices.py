@@ -4,9 +4,9 @@ from litedram.common import LiteDRAMNativePort
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.axi import AXIInterface
-from migen import If, Signal
+from migen import If, Signal, log2_int
 
-__all__ = ["AxiSlice", "CommandSlice", "WishboneSlice"]
+__all__ = ["AxiSlice", "CommandSlice", "DownConverter", "WishboneSlice"]
 
 
 class AxiSlice(LiteXModule):
@@ -57,6 +57,46 @@ class CommandSlice(LiteXModule):
         _buffered(self, "command", self.port.cmd, port.cmd)
         self.comb += [self.port.wdata.connect(port.wdata), port.rdata.connect(self.port.rdata),
                       port.flush.eq(self.port.flush), self.port.lock.eq(port.lock)]
+
+
+class DownConverter(LiteXModule):
+    """A port of LiteDRAM as wide as its master's words.
+
+    LiteDRAM's own takes a cycle more for each word than it has parts, a third of the bandwidth
+    where there are two. This one takes none.
+
+    Parameters
+    ----------
+    port : LiteDRAMNativePort
+        Of the crossbar, or a :class:`CommandSlice` of it.
+    width
+        Bits of the master's words, a power of two times the port's.
+
+    Members
+    -------
+    port : LiteDRAMNativePort
+        For the master, who keeps a command until it is taken.
+    """
+
+    def __init__(self, port: LiteDRAMNativePort, width: int) -> None:
+        parts = width // port.data_width
+        bits = log2_int(parts)
+        self.port = LiteDRAMNativePort(port.mode, port.address_width - bits, width)
+        part = Signal(max(bits, 1))
+        self.comb += [
+            port.cmd.valid.eq(self.port.cmd.valid), port.cmd.we.eq(self.port.cmd.we),
+            port.cmd.last.eq(self.port.cmd.last & (part == parts - 1)),
+            port.cmd.addr.eq((self.port.cmd.addr << bits) | part),
+            self.port.cmd.ready.eq(port.cmd.ready & (part == parts - 1)),
+            port.flush.eq(self.port.flush), self.port.lock.eq(port.lock),
+        ]
+        if parts > 1:
+            self.sync += If(port.cmd.valid & port.cmd.ready, part.eq(part + 1))
+        for name, source, sink in (("write", self.port.wdata, port.wdata),
+                                   ("read", port.rdata, self.port.rdata)):
+            words = stream.StrideConverter(source.description, sink.description)
+            self.add_module(name=f"{name}_words", module=words)
+            self.comb += [source.connect(words.sink), words.source.connect(sink)]
 
 
 class WishboneSlice(LiteXModule):

@@ -9,7 +9,7 @@ from litex.soc.integration.soc_core import SoCCore
 
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
-from hw.soc.slices import AxiSlice, CommandSlice, WishboneSlice
+from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
 
@@ -63,9 +63,9 @@ class System(SoCCore):
             CORE_ADDRESS, _CORE_BYTES))
         self.irq.add("macrame")
         self.memory_slice = AxiSlice(self.macrame.memory)
-        self.command_slice = CommandSlice(
-            self.sdram.crossbar.get_port(data_width=8 * config.bus_bytes))
+        self.command_slice = CommandSlice(self.sdram.crossbar.get_port())
+        self.memory_words = DownConverter(self.command_slice.port, 8 * config.bus_bytes)
         self.submodules += LiteDRAMAXI2Native(
-            self.memory_slice.bus, self.command_slice.port,
+            self.memory_slice.bus, self.memory_words.port,
             w_buffer_depth=_BUFFER_BEATS, r_buffer_depth=_BUFFER_BEATS,
             base_address=self.bus.regions["main_ram"].origin)
