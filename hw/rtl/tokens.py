@@ -59,10 +59,10 @@ class Tokens(wiring.Component):
                 # From here it is far, through a queue to its unit: not also through the counter.
                 some = Signal(name=f"some_{giver.name}_to_{taker.name}".lower())
                 m.d.comb += self.available[taker][giver].eq(some)
-                with m.If(given & ~taken & ~overflow):
-                    m.d.sync += [counter.eq(counter + 1), some.eq(1)]
-                with m.Elif(taken & ~given):
-                    m.d.sync += [counter.eq(counter - 1), some.eq(counter[1:].any())]
+                # One adder: of 1, or of all ones.
+                with m.If((given ^ taken) & ~overflow):
+                    m.d.sync += [counter.eq(counter + Cat(1, taken.replicate(self.bits - 1))),
+                                 some.eq(given | counter[1:].any())]
         for giver, found in overflows.items():
             m.d.comb += self.overflow[giver].eq(Cat(found).any())
         return m
