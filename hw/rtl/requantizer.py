@@ -81,19 +81,24 @@ class Requantizer(wiring.Component):
             shift, negative = (_registered(m, x, f"{name}_{stage + 1}") for x, name in
                                ((shift, "shift"), (negative, "negative")))
 
-        # 4: fixed point; whatever is lost below it is sticky.
+        # 4: fixed point; whatever is lost below it is sticky, and above it saturates. Large shifts
+        # first: what those that follow cannot bring down into the code need not be shifted again.
         fixed = product.product << _PRODUCT_SHIFT
-        sticky = 0
-        for i, bit in enumerate(shift):
-            sticky |= bit & fixed[:1 << i].any()
-            fixed = Mux(bit, fixed >> (1 << i), fixed)
+        sticky = high = 0
+        for i, bit in reversed(list(enumerate(shift))):
+            step = 1 << i
+            sticky |= bit & fixed[:step].any()
+            fixed = Mux(bit, fixed >> step, fixed)
+            kept = FRACTION_BITS + _CODE_BITS + step - 1
+            high |= fixed[kept:].any()
+            fixed = fixed[:kept]
         k = Signal(_CODE_BITS, reset_less=True)
         fraction = Signal(FRACTION_BITS + 1, reset_less=True)
         saturated = Signal(reset_less=True)
         m.d.sync += [
             k.eq(fixed[FRACTION_BITS:]),
             fraction.eq(Cat(sticky, fixed[:FRACTION_BITS])),
-            saturated.eq(fixed[FRACTION_BITS + _CODE_BITS:].any()),
+            saturated.eq(high),
         ]
         negative = _registered(m, negative, "negative_4")
 
