@@ -13,6 +13,11 @@ __all__ = ["MODULE", "core_rtlil", "core_verilog"]
 #: Name of the top module.
 MODULE = "macrame"
 
+#: Read ports, and what they promise of a word that is written in the same cycle.
+_READ_PORT = re.compile(r"cell \$memrd_v2 .*?\n  end\n", re.S)
+_NEW = re.compile(r"TRANSPARENCY_MASK (\d+)'([01]+)")
+_ANY = re.compile(r"COLLISION_X_MASK \d+'[01]+")
+
 _CLEARED = re.compile(r" *initial begin\n(?: *\S+ ?\[\d+\] = \d+'[hd]0+;\n)+ *end\n")
 
 
@@ -29,6 +34,22 @@ def core_verilog(config: ArrayConfig) -> str:
 def core_rtlil(config: ArrayConfig, multiplier: str | Sequence[str]) -> str:
     """Generate the core for Yosys, with multipliers of these styles:
     :class:`hw.rtl.multiplier.MultiplierStyle`, one for all or one for each column.
+
+    A registered read port that is not transparent may give anything for a word that is written in
+    the same cycle. Amaranth would promise the old contents, which many block RAMs do not give:
+    Yosys then adds a comparator, and registers for address and data, to each of them. Nothing uses
+    such a word: on-chip memories say that what is written can be read from the next cycle on, and
+    Amaranth's FIFOs read only words that were there before.
     """
     text: str = rtlil.convert(Core(config, multiplier), name=MODULE, emit_src=False)
-    return text
+    return _READ_PORT.sub(_collides, text)
+
+
+def _collides(port: re.Match[str]) -> str:
+    """Let a registered port give anything for what is written at the same time."""
+    text, new = port[0], _NEW.search(port[0])
+    assert new, "a read port has no transparency mask"
+    if "CLK_ENABLE 1\n" not in text:
+        return text
+    anything = new[2].translate(str.maketrans("01", "10"))
+    return _ANY.sub(f"COLLISION_X_MASK {new[1]}'{anything}", text)

@@ -1,11 +1,14 @@
 """The whole core in Verilator: networks against ONNX Runtime, random programs against the ISS."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sim.tb.runner
+from hw.bitstream.tools import find
+from hw.generate import core_rtlil
 from hw.spec.config import PRESETS
 from hw.spec.regs import Fault
 from sim.errors import SimError
@@ -63,6 +66,19 @@ def test_random_instructions_do_what_they_do_in_the_simulator(target: str, seed:
     assert run.instructions == program.instructions
     differing = np.flatnonzero(run.activations != machine.activations)
     assert not len(differing), f"seed {seed}: {len(differing)} bytes, first at {differing[:5]}"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_read_while_it_is_written_does_not_matter(
+        seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "core.il").write_text(core_rtlil(CONFIG, "inferred"))
+    find("yosys").run("-q", "-p", "read_rtlil core.il; proc -nomux -norom; memory_collect; "
+                      "write_verilog -noattr -norename core.v", folder=tmp_path, log="yosys.log")
+    noisy, ports = re.subn(r"(<= \d+'h)(x+);", lambda x: f"{x[1]}{('5a' * len(x[2]))[:len(x[2])]};",
+                           (tmp_path / "core.v").read_text())
+    assert ports > 20
+    monkeypatch.setattr(sim.tb.runner, "cached_verilog", lambda *_, **__: noisy)
+    test_random_instructions_do_what_they_do_in_the_simulator("test-4x4", seed)
 
 
 def test_waveforms_can_be_written(tmp_path: Path) -> None:
