@@ -59,7 +59,7 @@ class QueueRules(wiring.Component):
             Assert(inside == probe.component("unfinished").level),
             Assert(waiting <= depth), Assert(implies(~dut.i.ready, waiting >= depth - 1)),
             Assert(inside <= self.in_flight),
-            Assert(dut.empty == ((waiting == 0) & (inside == 0))),
+            Assert(dut.empty == ((waiting == 0) & (inside == 0) & ~probe.signal("too_many"))),
             Cover(waiting == depth), Cover(inside == self.in_flight),
         ]
 
@@ -67,14 +67,25 @@ class QueueRules(wiring.Component):
         first = data.View(instruction_layout(self.config, Opcode.STORE), dut.o.payload)
         missing = (first.wait & ~self.available) != 0
         arriving = Signal()  # from the memory to the head: one cycle
-        m.d.sync += arriving.eq((waiting != 0) & ~head_valid)
+        # What was there, and was not taken, is there; that all are there is known a cycle later.
+        kept, all_there = Signal(len(Queue)), Signal()
+        complete = probe.signal("complete")
+        m.d.sync += [
+            arriving.eq((waiting != 0) & ~head_valid), kept.eq(self.available & ~dut.take),
+            all_there.eq(head_valid & ~missing & ~left),
+        ]
         m.d.comb += [
+            Assume((kept & ~self.available) == 0),
+            Assert(implies(head_valid & complete, (first.wait & ~kept) == 0)),
+            Assert(implies(all_there, complete)),
             Assert(implies(dut.o.valid, head_valid & ~missing & ~self.halt)),
-            Assert(implies(head_valid & ~missing & ~self.halt & (inside != self.in_flight),
+            Assert(implies(head_valid & all_there & ~self.halt & (inside != self.in_flight),
                            dut.o.valid)),
             Assert(implies(waiting != 0, head_valid | ~arriving)),
             Assert(dut.take == (first.wait & left.replicate(len(Queue)))),
-            Assert(dut.waiting == (head_valid & missing)),
+            Assert(implies(dut.waiting, head_valid)),
+            Assert(implies(all_there, ~dut.waiting)),
+            Assert(implies(head_valid & missing, dut.waiting)),
         ]
         self._follow(m, dut, probe, entered, left)
         return m
@@ -109,14 +120,18 @@ class QueueRules(wiring.Component):
         ]
 
         # The oldest is blamed: the first whose token overflowed, or else who is first now.
-        overflowed, blamed = Signal(), Signal.like(index)
-        with m.If(self.overflow & ~overflowed):
-            m.d.sync += [overflowed.eq(1), blamed.eq(dut.oldest)]
+        too_many, overflowed = Signal(), Signal()
+        giver, blamed = Signal.like(index), Signal.like(index)
+        m.d.sync += [too_many.eq(self.overflow), giver.eq(dut.oldest)]
+        with m.If(too_many & ~overflowed):
+            m.d.sync += [overflowed.eq(1), blamed.eq(giver)]
         front = Mux(unit.fifo.level != 0, unit.inside & (unit.ahead == 0),
                     Mux(probe.signal("head_valid"), in_head, memory.inside & (memory.ahead == 0)))
         m.d.comb += [
             Assume(implies(self.overflow, dut.give != 0)),
             Assert(implies(~overflowed & front, dut.oldest == index)),
+            Assert(probe.signal("too_many") == too_many),
+            Assert(implies(too_many & ~overflowed, probe.signal("giver_index") == giver)),
             Assert(probe.signal("overflowed") == overflowed),
             Assert(implies(overflowed, probe.signal("overflowed_index") == blamed)),
             Assert(implies(overflowed, dut.oldest == blamed)),

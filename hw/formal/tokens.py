@@ -100,6 +100,8 @@ class SequencerTokens(wiring.Component):
                 if giver != q:
                     there &= ~offered.wait[giver] | (counters[giver, q] != 0)
             room = unfinished.level != unfinished.depth
+            known = Signal(name=f"{name}_known")  # in the cycle before, with the same at the head
+            m.d.sync += known.eq(head & there & ~(unit.i.valid & unit.i.ready))
             starts[q] = unit.i.valid & unit.i.ready
             wait[q] = offered.wait
             signals[q] = unfinished.r_data[:len(Queue)]
@@ -107,20 +109,25 @@ class SequencerTokens(wiring.Component):
                 Assume(implies(unit.done, unfinished.level != 0)),
                 # The dispatcher refuses instructions that name their own queue.
                 Assume(implies(head, ~offered.wait[q])),
-                Assert(unit.i.valid == (head & there & room & ~supervisor.halt)),
+                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt)),
+                Assert(implies(running & known & head & room & ~supervisor.halt, unit.i.valid)),
+                Assert(implies(head & probe.signal(f"{name}.complete"), there)),
                 Cover(unit.i.valid & (offered.wait != 0)),
             ]
         for (giver, taker), counter in counters.items():
             given = dut.units[giver].done & signals[giver][taker]
             taken = starts[taker] & wait[taker][giver]
             too_many = given & ~taken & counter.all()
-            expected, faulty = Signal.like(counter), Signal()
-            m.d.sync += [expected.eq(counter + given - taken - too_many), faulty.eq(too_many)]
+            expected, faulty, overflowed = Signal.like(counter), Signal(), Signal()
+            m.d.sync += [expected.eq(counter + given - taken - too_many), faulty.eq(too_many),
+                         overflowed.eq(faulty & running)]
             m.d.comb += [
                 Assert(implies(taken, counter != 0)),
                 Assert(probe.signal(f"tokens.{_some(giver, taker)}") == counter.any()),
                 Assert(implies(running, counter == expected)),
-                Assert(implies(running & faulty, supervisor.faults[giver].valid
+                Assert(implies(running & faulty,
+                               probe.signal(f"{giver.name.lower()}_queue.too_many"))),
+                Assert(implies(running & overflowed, supervisor.faults[giver].valid
                                & (supervisor.faults[giver].cause == Fault.TOKEN_OVERFLOW))),
             ]
         return m

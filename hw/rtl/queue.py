@@ -33,8 +33,10 @@ class InstructionQueue(wiring.Component):
     they are taken in the cycle in which the unit accepts it. Its ``signal`` mask is remembered and
     given when the unit reports ``done``.
 
-    Timing: an instruction is offered at the earliest two cycles after it entered; then one
-    instruction per cycle. At most :attr:`in_flight` instructions are inside the unit at a time.
+    Timing: an instruction is offered at the earliest two cycles after it entered, and in the cycle
+    after the one in which its last token is available; then one instruction per cycle. At most
+    :attr:`in_flight` instructions are inside the unit at a time. An overflow is reported two cycles
+    after it happened.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ class InstructionQueue(wiring.Component):
     unit_fault : In(FaultReport)
         What the unit reports about the oldest instruction.
     available, take, give, overflow
-        This queue's part of :class:`hw.rtl.tokens.Tokens`.
+        This queue's part of :class:`hw.rtl.tokens.Tokens`. Nobody else takes what is available.
     waiting : Out(1)
         A token of the first instruction is missing.
     empty : Out(1)
@@ -107,20 +109,26 @@ class InstructionQueue(wiring.Component):
             advance.eq(taken | ~head_valid),
             fifo.r_en.eq(advance),
         ]
-        with m.If(advance):
-            m.d.sync += [head.eq(behind), head_valid.eq(fifo.r_rdy)]
 
-        # Tokens: wait and signal stand at the same bits of every format.
-        fields = data.View(instruction_layout(self.config, opcodes[0]),
-                           self.o.payload)
+        # Tokens: wait and signal stand at the same bits of every format. That all are there is
+        # known a cycle later, for the bank is far from the unit. What the first instruction may
+        # take in this cycle is not there for the one behind it.
+        layout = instruction_layout(self.config, opcodes[0])
+        fields, following = data.View(layout, self.o.payload), Signal(layout)
+        m.d.comb += following.as_value().eq(behind.instruction)
+        complete = Signal()
+        with m.If(advance):
+            m.d.sync += [
+                head.eq(behind), head_valid.eq(fifo.r_rdy),
+                complete.eq((following.wait & ~(self.available & ~fields.wait)) == 0)]
+        with m.Else():
+            m.d.sync += complete.eq((fields.wait & ~self.available) == 0)
         m.submodules.unfinished = unfinished = SyncFIFO(
             width=Shape.cast(signature).width, depth=self.in_flight)
         entered, oldest = (data.View(signature, port)
                            for port in (unfinished.w_data, unfinished.r_data))
-        complete = Signal()
         m.d.comb += [
             self.o.payload.eq(head.instruction),
-            complete.eq((fields.wait & ~self.available) == 0),
             self.o.valid.eq(head_valid & complete & unfinished.w_rdy & ~self.halt),
             taken.eq(self.o.valid & self.o.ready),
             self.waiting.eq(head_valid & ~complete),
@@ -134,13 +142,17 @@ class InstructionQueue(wiring.Component):
         with m.If(self.done):
             m.d.comb += self.give.eq(oldest.signal)
 
-        # What is still to be done, and a fault of the oldest.
+        # What is still to be done, and a fault of the oldest. That a token was too many is known
+        # late in a cycle, and who gave it then no longer the oldest.
+        too_many = Signal()
         overflowed = Signal()
+        giver_index = Signal.like(head.index)
         overflowed_index = Signal.like(head.index)
-        with m.If(self.overflow & ~overflowed):
-            m.d.sync += [overflowed.eq(1), overflowed_index.eq(oldest.index)]
+        m.d.sync += [too_many.eq(self.overflow), giver_index.eq(oldest.index)]
+        with m.If(too_many & ~overflowed):
+            m.d.sync += [overflowed.eq(1), overflowed_index.eq(giver_index)]
         m.d.comb += [
-            self.empty.eq(~head_valid & ~fifo.r_rdy & ~unfinished.r_rdy),
+            self.empty.eq(~head_valid & ~fifo.r_rdy & ~unfinished.r_rdy & ~too_many),
             self.fault.valid.eq(self.unit_fault.valid | overflowed),
             self.fault.cause.eq(Mux(overflowed, Fault.TOKEN_OVERFLOW, self.unit_fault.cause)),
             self.fault.address.eq(Mux(overflowed, 0, self.unit_fault.address)),

@@ -1,7 +1,7 @@
 """Supervisor: starts a run, ends it, and finds out whose fault it was."""
 
 from amaranth import Array, Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.interfaces import FaultReport
@@ -25,7 +25,7 @@ class Supervisor(wiring.Component):
     idle, reset. Of faults in the same cycle the one of the earliest instruction counts; abort and
     watchdog blame the earliest instruction that is not done.
 
-    Timing: a fault is visible seven cycles after it was reported, whether or not the bus ever
+    Timing: a fault is visible twelve cycles after it was reported, whether or not the bus ever
     becomes idle.
 
     Members
@@ -89,15 +89,16 @@ class Supervisor(wiring.Component):
         m.d.sync += expired.eq((quiet == self.watchdog) & self.watchdog.any() & ~self.progress
                                & self.running)
 
-        # Blame: a look at one source a cycle; the earliest instruction wins.
+        # Blame: two cycles for each source, to look and to compare; the earliest instruction wins.
         suspects = Signal(_SOURCES)
         source = Signal(range(_SOURCES))
-        found = Signal()
+        compare, found = Signal(), Signal()
         cause = Signal.like(self.cause)
         instruction = Signal.like(self.instruction)
         address = Signal.like(self.address)
         index = Signal.like(self.instruction)
-        m.d.comb += index.eq(Array(self.indices)[source])
+        own = data.StructLayout({"valid": 1, "cause": len(self.cause), "address": 32})
+        report = Signal(own)
 
         def stop() -> None:
             """Let the driver or the watchdog end the run."""
@@ -120,7 +121,7 @@ class Supervisor(wiring.Component):
                         m.d.sync += self.reset.eq(0)
                         m.next = "Run"
             with m.State("Run"):
-                m.d.sync += [source.eq(0), found.eq(0), address.eq(0)]
+                m.d.sync += [source.eq(0), compare.eq(0), found.eq(0), address.eq(0)]
                 with m.If(reported.any()):
                     m.d.sync += [suspects.eq(reported), cause.eq(Fault.NONE)]
                     m.next = "Blame"
@@ -136,15 +137,19 @@ class Supervisor(wiring.Component):
                 with m.Elif(self.abort | expired):
                     stop()
             with m.State("Blame"):
-                m.d.sync += source.eq(source + 1)
-                with m.If(suspects.bit_select(source, 1) & (~found | (index < instruction))):
-                    m.d.sync += [found.eq(1), instruction.eq(index)]
-                    with m.If(Array(f.valid for f in self.faults)[source]
-                              & ~((cause == Fault.ABORTED) | (cause == Fault.WATCHDOG))):
-                        m.d.sync += [cause.eq(Array(f.cause for f in self.faults)[source]),
-                                     address.eq(Array(f.address for f in self.faults)[source])]
-                with m.If(source == _SOURCES - 1):
-                    m.next = "Stop"
+                m.d.sync += [
+                    compare.eq(~compare), index.eq(Array(self.indices)[source]),
+                    report.eq(Array(Cat(f.valid, f.cause, f.address) for f in self.faults)[source]),
+                ]
+                with m.If(compare):
+                    m.d.sync += [source.eq(source + 1), suspects.eq(suspects >> 1)]
+                    with m.If(suspects[0] & (~found | (index < instruction))):
+                        m.d.sync += [found.eq(1), instruction.eq(index)]
+                        with m.If(report.valid
+                                  & ~((cause == Fault.ABORTED) | (cause == Fault.WATCHDOG))):
+                            m.d.sync += [cause.eq(report.cause), address.eq(report.address)]
+                    with m.If(source == _SOURCES - 1):
+                        m.next = "Stop"
             with m.State("Stop"):
                 m.d.sync += [self.cause.eq(cause), self.instruction.eq(instruction),
                              self.address.eq(address)]

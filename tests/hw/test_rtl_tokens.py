@@ -89,8 +89,10 @@ def test_queue_keeps_order_and_gives_tokens_when_done(seed: int) -> None:
             await ctx.tick().repeat(rng.choice([1, 1, 2, 5, 20]))
 
     async def unit(ctx):
+        available = 0
         while len(given) < len(items):
-            available, ready = rng.randrange(16), rng.randrange(2)
+            available |= rng.randrange(16) & rng.randrange(16)
+            ready = rng.randrange(2)
             done = bool(inside) and rng.random() < 0.3
             ctx.set(dut.available, available)
             ctx.set(dut.o.ready, ready)
@@ -109,12 +111,15 @@ def test_queue_keeps_order_and_gives_tokens_when_done(seed: int) -> None:
                 wait = fields.from_bits(word).wait
                 assert not wait & ~available
                 assert ctx.get(dut.take) == wait
+                taken = wait
                 accepted.append(index)
                 inside.append((word, index))
                 assert len(inside) <= 3 + done
             else:
                 assert ctx.get(dut.take) == 0
+                taken = 0
             await ctx.tick()
+            available &= ~taken
         ctx.set(dut.done, 0)
         assert ctx.get(dut.empty)
 
@@ -148,6 +153,7 @@ def test_queue_waits_while_a_token_is_missing() -> None:
         await ctx.tick().repeat(3)
         for available, waiting in ((0, 1), (1, 1), (4, 1), (10, 1), (5, 0), (15, 0)):
             ctx.set(dut.available, available)
+            await ctx.tick()
             assert ctx.get(dut.waiting) == waiting
             assert ctx.get(dut.o.valid) == (not waiting)
         ctx.set(dut.halt, 1)
@@ -173,6 +179,8 @@ def test_queue_blames_the_instruction_whose_token_overflowed() -> None:
         await ctx.tick()
         ctx.set(dut.done, 0)
         ctx.set(dut.overflow, 0)
+        assert not ctx.get(dut.empty)
+        await ctx.tick()
         for _ in range(3):
             assert ctx.get(dut.fault.valid)
             assert ctx.get(dut.fault.cause) == Fault.TOKEN_OVERFLOW
