@@ -42,6 +42,8 @@ class ReadMasterRules(wiring.Component):
         unfinished = Signal()  # the slave sent beats of its oldest burst, but not the last one
         with m.If(dut.axi.rvalid):
             m.d.sync += unfinished.eq(~dut.axi.rlast)
+        starts, was_quiet = Signal(), Signal()
+        quiet = dut.idle & (memory.level == 0)
         m.d.comb += [
             Assert(dut.axi.arlen < dut.burst_beats),
             Assert(under_way == asked.count + dut.axi.arvalid),
@@ -51,14 +53,14 @@ class ReadMasterRules(wiring.Component):
             Assert(implies(unfinished, asked.count != 0)),
             Assert(implies(dut.axi.rvalid, memory.w_rdy)),
             Assert(dut.idle == ((asked.count == 0) & ~dut.axi.arvalid)),
+            Assert(implies(probe.signal("room"), free >= dut.burst_beats)),
+            Assert(implies(was_quiet & quiet, probe.signal("room"))),
         ]
 
         # Someone can always go on: a client, the slave, or a burst that waits.
         split = {name: probe.component(f"split_{name}").o for name in ("fetch", "data")}
         waits = split["fetch"].valid | split["data"].valid
-        starts = Signal()
-        quiet = dut.idle & (memory.level == 0)
-        m.d.sync += starts.eq(waits & ~dut.halt & quiet)
+        m.d.sync += [was_quiet.eq(quiet), starts.eq(waits & ~dut.halt & quiet & was_quiet)]
         m.d.comb += [
             Assert(implies(memory.r_rdy, dut.fetch.beats.valid ^ dut.data.beats.valid)),
             Assert(implies(starts, dut.axi.arvalid)),

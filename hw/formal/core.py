@@ -236,11 +236,12 @@ class BurstWindows(_CoreHarness):
             m.d.sync += [window.eq(chosen), at.eq(offset & -bus)]
         with m.Elif(dut.o.valid & dut.o.ready):
             m.d.sync += at.eq(at + (dut.o.payload.more + 1) * bus)
-        beat, more, end, many = (probe.signal(f"{path}.{part}")
-                                 for part in ("beat", "more", "end", "many"))
+        beat, more, end, ends = (probe.signal(f"{path}.{part}")
+                                 for part in ("beat", "more", "end", "ends"))
+        room = ~beat & (dut.burst_beats - 1)
         valid = dut.o.valid
         m.d.comb += [
-            Assert(implies(valid, many == (more >= dut.burst_beats))),
+            Assert(implies(valid, ends == (more <= room))),
             Assert(implies(valid, Cat(window == w for w in windows).any())),
             Assert(implies(valid, (at % bus == 0) & (beat * bus == (window[:32] + at)[:32]))),
             Assert(implies(valid, at + more * bus + end <= window[32:])),

@@ -1,6 +1,6 @@
 """Runs of bytes become AXI bursts: what the read and the write master have in common."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -74,15 +74,13 @@ class BurstSplitter(wiring.Component):
         start = Signal(lsb, reset_less=True)
         end = Signal(lsb + 1, reset_less=True)
         more = Signal(bits_for(MEMORY_BYTES) - lsb + 1, reset_less=True)  # beats less one
-        many = Signal(reset_less=True)  # more than any burst has
+        ends = Signal(reset_less=True)  # this burst is the run's last
 
         # One burst: to the next multiple of its full length, or to the end.
-        room = (~beat[:bits_for(self.burst_beats - 1)]) & (self.burst_beats - 1)
-        ends = Signal()
         in_burst = bits_for(self.burst_beats - 1)
+        room = _room(beat, self.burst_beats)
         after = (more - room - 1)[:len(more)]
         m.d.comb += [
-            ends.eq(~many & (more[:in_burst] <= room)),
             self.o.valid.eq(active),
             self.o.payload.address.eq(Cat(Const(0, lsb), beat)),
             self.o.payload.more.eq(Mux(ends, more, room)),
@@ -94,18 +92,24 @@ class BurstSplitter(wiring.Component):
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [active.eq(~ends), first.eq(0), beat.eq(beat + room + 1),
-                         more.eq(after), many.eq(after[in_burst:].any())]
+                         more.eq(after), ends.eq(~after[in_burst:].any())]
 
         # The next run: its last byte tells how many beats it has.
         request = self.i.payload
         offset = request.address[:lsb]
         last_byte = Signal(len(request.bytes) + 1)
+        beats = last_byte[lsb:]  # less one
         m.d.comb += last_byte.eq(offset + request.bytes - 1)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 active.eq(1), first.eq(1), run_last.eq(request.last), start.eq(offset),
-                beat.eq(request.address[lsb:]), more.eq(last_byte[lsb:]),
-                many.eq(last_byte[lsb + in_burst:].any()),
-                end.eq(last_byte[:lsb] + 1),
+                beat.eq(request.address[lsb:]), more.eq(beats), end.eq(last_byte[:lsb] + 1),
+                ends.eq(~beats[in_burst:].any()
+                        & (beats[:in_burst] <= _room(request.address[lsb:], self.burst_beats))),
             ]
         return m
+
+
+def _room(beat: Value, burst_beats: int) -> Value:
+    """Beats, less one, from `beat` to the next multiple of a full burst."""
+    return ~beat[:bits_for(burst_beats - 1)] & (burst_beats - 1)

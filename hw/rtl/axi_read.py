@@ -44,7 +44,7 @@ class ReadMaster(wiring.Component):
     """AXI4 read master with two clients, many bursts under way, and room for all their data.
 
     Bursts of the clients mix, those of `fetch` go first. A burst starts only when the beat memory
-    has room for it, so RREADY is always 1. The beats of both clients leave in the order of their
+    has room for one of full length, so RREADY is always 1. The beats of both clients leave in the order of their
     bursts: a client that does not take its beats also holds up the other, so it must request only
     what it will take without waiting for the other.
 
@@ -97,14 +97,15 @@ class ReadMaster(wiring.Component):
         of_data, go = Signal(), Signal()
         burst = Signal.like(split_data.o.payload)
         free = Signal(range(self.beats + 1), init=self.beats)
+        room = Signal()  # for a full burst, even behind a full one in the cycle before
         taken = data.StructLayout({"of_data": 1, "start": burst.start.shape(),
                                    "end": burst.end.shape(), "ends": 1, "last": 1})
         m.submodules.owners = owners = SyncFIFO(width=Shape.cast(taken).width, depth=self.bursts)
         m.d.comb += [
             of_data.eq(~split_fetch.o.valid),
             burst.eq(Mux(of_data, split_data.o.payload, split_fetch.o.payload)),
-            go.eq((split_fetch.o.valid | split_data.o.valid) & (burst.more < free)
-                  & owners.w_rdy & (~self.axi.arvalid | self.axi.arready) & ~self.halt),
+            go.eq((split_fetch.o.valid | split_data.o.valid) & room & owners.w_rdy
+                  & (~self.axi.arvalid | self.axi.arready) & ~self.halt),
             split_fetch.o.ready.eq(go & ~of_data),
             split_data.o.ready.eq(go & of_data),
             owners.w_data.eq(Cat(of_data, burst.start, burst.end, burst.ends, burst.last)),
@@ -138,6 +139,7 @@ class ReadMaster(wiring.Component):
         ]
         m.d.sync += [
             free.eq(free - Mux(go, burst.more + 1, 0) + leave),
+            room.eq(free >= Mux(go, 2 * self.burst_beats, self.burst_beats)),
             under_way.eq(under_way + go - (self.axi.rvalid & self.axi.rlast)),
         ]
 
