@@ -60,7 +60,7 @@ class Lanes(wiring.Component):
     Members
     -------
     linear : Out(LinearWrite)
-        Writes parameters and tables.
+        Writes parameters and tables: in cycle t what is read from t + 3 on.
     control : In(LaneControl)
         Must not change while results are under way.
     sums_valid, sums : In
@@ -89,8 +89,12 @@ class Lanes(wiring.Component):
         m.submodules.parameters = parameters = Parameters(config)
         m.submodules.add_tables = add_tables = AddTables(config)
         m.submodules.tables = tables = CodeTables(config)
+        # What is written comes a long way.
+        linear = LinearWrite(config).flip().create()
+        m.d.sync += [getattr(linear, name).eq(getattr(self.linear, name))
+                     for name in linear.signature.members]
         for memory in (parameters, add_tables, tables):
-            wiring.connect(m, wiring.flipped(self.linear), memory.linear)
+            wiring.connect(m, linear, memory.linear)
         valid = Signal(self.LATENCY)
         m.d.sync += valid.eq(Cat(self.sums_valid | self.operands_valid, valid))
         m.d.comb += self.o_valid.eq(valid[-1])

@@ -24,10 +24,11 @@ class Parameter(data.Struct):
 class Parameters(wiring.Component):
     """Memory of `parameter_entries` entries, read by groups of `post_lanes` columns.
 
-    Alone with its memories so that they map to block RAM: one for every lane.
+    Alone with its memories so that they map to block RAM: one for every lane, which keeps what is
+    to be written in registers of its own, since wires to all lanes are long.
 
-    Timing: `o` follows `entry` and `group` by one cycle. What is written in a cycle can be read
-    from the next one on.
+    Timing: `o` follows `entry` and `group` by one cycle. What is written in cycle t can be read
+    from t + 2 on.
 
     Members
     -------
@@ -50,17 +51,18 @@ class Parameters(wiring.Component):
         config = self.config
         lanes, groups = config.post_lanes, config.columns // config.post_lanes
         lane_bits = (lanes - 1).bit_length()
-        written = Signal()
-        m.d.comb += written.eq(self.linear.valid
-                               & (self.linear.target == LinearTarget.PARAMETERS))
+        linear = self.linear
+        written = linear.valid & (linear.target == LinearTarget.PARAMETERS)
         for lane in range(lanes):
             memory = Memory(shape=Parameter, depth=config.parameter_entries * groups, init=[])
             m.submodules[f"lane_{lane}"] = memory
             write, read = memory.write_port(), memory.read_port()
+            own = written & (linear.index[:lane_bits] == lane)
+            m.d.sync += write.en.eq(own)
+            with m.If(own):
+                m.d.sync += [write.addr.eq(linear.index[lane_bits:]),
+                             write.data.eq(linear.data.as_value())]
             m.d.comb += [
-                write.en.eq(written & (self.linear.index[:lane_bits] == lane)),
-                write.addr.eq(self.linear.index[lane_bits:]),
-                write.data.eq(self.linear.data.as_value()),
                 read.addr.eq(Cat(self.group, self.entry)),
                 self.o[lane].eq(read.data),
             ]

@@ -1,6 +1,6 @@
 """Tables on chip: codes to codes, and codes to the summands of an addition."""
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,6 +15,34 @@ __all__ = ["AddTables", "CodeTables"]
 _QUAD_LOG2 = 2
 
 
+class _Write:
+    """What is to be written to tables, in registers beside them, since wires to here are long.
+
+    Parameters
+    ----------
+    m : Module
+        Where the registers are.
+    linear : LinearWrite
+    own : Value
+        `linear` is for these tables.
+    name : str
+        Of the registers.
+
+    Attributes
+    ----------
+    enable, index, data : Signal
+        One cycle behind `linear`.
+    """
+
+    def __init__(self, m: Module, linear, own: Value, name: str) -> None:
+        self.enable = Signal(name=f"{name}_enable")
+        self.index = Signal.like(linear.index, name=f"{name}_index", reset_less=True)
+        self.data = Signal(32, name=f"{name}_data", reset_less=True)
+        m.d.sync += self.enable.eq(linear.valid & own)
+        with m.If(linear.valid & own):
+            m.d.sync += [self.index.eq(linear.index), self.data.eq(linear.data.as_value())]
+
+
 class CodeTables(wiring.Component):
     """`table_slots` tables of 256 codes; every lane looks up one code.
 
@@ -22,7 +50,7 @@ class CodeTables(wiring.Component):
     no more ports than one to write and one to read.
 
     Timing: latency :attr:`LATENCY` = 2 cycles, one code per lane and cycle, no stalls. What is
-    written in a cycle can be looked up from the next one on.
+    written in cycle t can be looked up from t + 2 on.
 
     Members
     -------
@@ -45,8 +73,7 @@ class CodeTables(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        written = Signal()
-        m.d.comb += written.eq(self.linear.valid & (self.linear.target == LinearTarget.TABLE))
+        written = _Write(m, self.linear, self.linear.target == LinearTarget.TABLE, "written")
         for lane, (code, o) in enumerate(zip(self.i, self.o)):
             memory = Memory(shape=8 << _QUAD_LOG2, init=[],
                             depth=self.config.table_slots * (256 >> _QUAD_LOG2))
@@ -55,8 +82,8 @@ class CodeTables(wiring.Component):
             before, mapped = (Signal(8, name=f"{name}_{lane}", reset_less=True)
                               for name in ("before", "mapped"))
             m.d.comb += [
-                write.en.eq(written), write.addr.eq(self.linear.index),
-                write.data.eq(self.linear.data.as_value()),
+                write.en.eq(written.enable), write.addr.eq(written.index),
+                write.data.eq(written.data),
                 read.addr.eq(Cat(code[_QUAD_LOG2:], self.slot)),
                 o.eq(mapped),
             ]
@@ -71,8 +98,8 @@ class AddTables(wiring.Component):
 
     Alone with its memories so that they map to block RAM: a copy of both for every lane.
 
-    Timing: `o_a` and `o_b` follow `slot`, `a` and `b` by one cycle. What is written in a cycle can
-    be looked up from the next one on.
+    Timing: `o_a` and `o_b` follow `slot`, `a` and `b` by one cycle. What is written in cycle t can
+    be looked up from t + 2 on.
 
     Members
     -------
@@ -95,19 +122,18 @@ class AddTables(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        index = self.linear.index
-        written = Signal()
-        m.d.comb += written.eq(self.linear.valid
-                               & (self.linear.target == LinearTarget.ADD_TABLES))
+        linear = self.linear
         for side, codes, values in ((0, self.a, self.o_a), (1, self.b, self.o_b)):
+            written = _Write(m, linear, (linear.target == LinearTarget.ADD_TABLES)
+                             & (linear.index[8] == side), f"written_{'ab'[side]}")
             for lane, (code, value) in enumerate(zip(codes, values)):
                 memory = Memory(shape=signed(32), depth=self.config.add_table_slots * 256, init=[])
                 m.submodules[f"lane_{lane}_{'ab'[side]}"] = memory
                 write, read = memory.write_port(), memory.read_port()
                 m.d.comb += [
-                    write.en.eq(written & (index[8] == side)),
-                    write.addr.eq(Cat(index[:8], index[9:])),
-                    write.data.eq(self.linear.data.as_value()),
+                    write.en.eq(written.enable),
+                    write.addr.eq(Cat(written.index[:8], written.index[9:])),
+                    write.data.eq(written.data),
                     read.addr.eq(Cat(code, self.slot)),
                     value.eq(read.data),
                 ]
