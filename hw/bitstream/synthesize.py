@@ -15,13 +15,15 @@ _FILE = "netlist.json"
 _PASS = re.compile(r"^[\d.]+ Executing (\w+)", re.M)
 #: The core as RTLIL: its memories' transparent ports would be lost in Verilog, and each would take
 #: twice as much block RAM. Wires keep their names if they are registers, so that reports of timing
-#: can be read; Yosys would keep all named wires, and what drives them, alive.
+#: can be read; Yosys would keep all named wires, and what drives them, alive. Registers with `keep`
+#: are copies of others, for short wires, and are not merged again.
 _SCRIPT = """\
 {read}
 hierarchy -top {top}
 proc
 flatten
 opt_dff -simple-dffe
+setattr -set keep 1 w:* a:keep %i %ci1:+[Q] c:* %i
 select -set registers t:$*dff* %co1:+[Q] w:* %i
 rename -hide w:*.* @registers %d
 {synth} -top {top} -json {file}

@@ -59,23 +59,22 @@ class Unit(wiring.Signature):
             "halt": In(1)})
 
 
-class ScratchpadOp(enum.Enum, shape=2):
+class ScratchpadOp(enum.Enum, shape=1):
     """What a client asks of its scratchpad port."""
 
     READ = 0
     WRITE = 1   # lanes whose mask bit is set
-    MAX = 2     # like WRITE, but with the larger of old and new, as signed bytes
 
 
 class ScratchpadRead(wiring.Signature):
     """The array's own read port: never waits. Seen from the scratchpad.
 
-    `data` belongs to the `address` that was there, with `enable`, two cycles before.
+    `data` belongs to the `address` that was there three cycles before.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         super().__init__({
-            "enable": In(1), "address": In(bits_for(config.scratchpad_words - 1)),
+            "address": In(bits_for(config.scratchpad_words - 1)),
             "data": Out(data.ArrayLayout(8, config.rows))})
 
 

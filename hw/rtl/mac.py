@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from hw.rtl.array import ArrayInput, array_latency
 from hw.rtl.interfaces import ScratchpadRead, Unit
 from hw.rtl.layout import instruction_layout
-from hw.rtl.window_walker import RingSteps, Slot, WindowWalker
+from hw.rtl.scratchpad import ARRAY_LATENCY
+from hw.rtl.window_walker import WALKER_LATENCY, RingSteps, Slot, WindowWalker
 from hw.spec.config import MAX_STRIDE, ArrayConfig, bits_for
 from hw.spec.cycles import MIN_PASS_CYCLES
 from hw.spec.isa import Opcode
@@ -16,7 +17,7 @@ from hw.spec.regs import Fault
 __all__ = ["MAC_PIPELINE", "MacCheck", "MacUnit", "WeightLoader"]
 
 #: Cycles from the decision to start a pass to its first activation entering the array.
-MAC_PIPELINE = 7
+MAC_PIPELINE = WALKER_LATENCY + ARRAY_LATENCY
 
 
 class MacCheck(wiring.Component):
@@ -146,9 +147,11 @@ class WeightLoader(wiring.Component):
         m.d.comb += self.ready.eq(full | (shifting & (number >= max(0, rows - MIN_PASS_CYCLES))))
 
         # The walker's pipeline is longer than the way to the shadows.
-        late = Signal(1 + len(self.weight))
-        m.d.sync += [late.eq(Cat(shifting, address[:len(self.weight)])),
-                     Cat(self.shift, self.weight).eq(late)]
+        late = Cat(shifting, address[:len(self.weight)])
+        for stage in range(ARRAY_LATENCY - 1):
+            before, late = late, Signal(len(late), name=f"late_{stage}")
+            m.d.sync += late.eq(before)
+        m.d.sync += Cat(self.shift, self.weight).eq(late)
         return m
 
 
@@ -219,8 +222,7 @@ class MacUnit(wiring.Component):
 
         # A slot's address goes to the scratchpad; what is outside of any memory stops the unit.
         slot, layout = walker.o, Slot(config)
-        m.d.comb += [self.scratchpad.enable.eq(walker.o_valid & slot.inside),
-                     self.scratchpad.address.eq(slot.address)]
+        m.d.comb += self.scratchpad.address.eq(slot.address)
         cause, address = Signal.like(unit.fault.cause), Signal.like(unit.fault.address)
         with m.If(slot.tags.illegal):
             m.d.comb += cause.eq(Fault.ILLEGAL_INSTRUCTION)
@@ -235,27 +237,28 @@ class MacUnit(wiring.Component):
             m.d.sync += [stopped.eq(1), unit.fault.cause.eq(cause),
                          unit.fault.address.eq(address)]
 
-        # The scratchpad's two cycles, then into the array.
-        valid = Signal(2)
-        slots = [Signal(layout, name=f"slot_{i}", reset_less=True) for i in range(2)]
-        pads = [Signal(8, name=f"pad_{i}", reset_less=True) for i in range(2)]
-        m.d.sync += [
-            valid.eq(Cat(going & (cause == Fault.NONE), valid)),
-            slots[0].eq(slot), slots[1].eq(slots[0]), pads[0].eq(walker.pad), pads[1].eq(pads[0]),
-        ]
-        tags = slots[1].tags
+        # The scratchpad's cycles, then into the array.
+        valid = Signal(ARRAY_LATENCY)
+        m.d.sync += valid.eq(Cat(going & (cause == Fault.NONE), valid))
+        pad = walker.pad
+        for stage in range(ARRAY_LATENCY):
+            before = slot, pad
+            slot = Signal(layout, name=f"slot_{stage}", reset_less=True)
+            pad = Signal(8, name=f"pad_{stage}", reset_less=True)
+            m.d.sync += [slot.eq(before[0]), pad.eq(before[1])]
+        tags = slot.tags
         m.d.comb += [
-            self.array.valid.eq(valid[1]), self.array.swap.eq(tags.swap),
+            self.array.valid.eq(valid[-1]), self.array.swap.eq(tags.swap),
             self.array.accumulator.eq(tags.accumulator), self.array.overwrite.eq(tags.overwrite),
-            self.array.activation.eq(Mux(slots[1].inside, self.scratchpad.data.as_value(),
-                                         pads[1].replicate(config.rows))),
+            self.array.activation.eq(Mux(slot.inside, self.scratchpad.data.as_value(),
+                                         pad.replicate(config.rows))),
         ]
 
         # Done when its last sums are visible; a fault when all that is ahead of it is done.
         finished = Signal(self.latency - 1)
         in_flight = Signal(range(self.latency // MIN_PASS_CYCLES + 5))
         m.d.sync += [
-            finished.eq(Cat(valid[1] & tags.last, finished)),
+            finished.eq(Cat(valid[-1] & tags.last, finished)),
             in_flight.eq(in_flight + accept - unit.done),
             unit.fault.valid.eq(stopped & (valid == 0) & (finished == 0)),
         ]

@@ -1,6 +1,6 @@
 """Requantization parameters on chip: bias, multiplier and shift of every column."""
 
-from amaranth import Cat, Module, Signal, signed, unsigned
+from amaranth import Cat, Module, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out

@@ -23,7 +23,7 @@ from hw.rtl.lanes import Lanes
 from hw.rtl.layout import instruction_layout
 from hw.rtl.pool import PoolReads
 from hw.rtl.post_decoder import PostControl, PostDecoder
-from hw.rtl.scratchpad import PLAIN_WRITE_LATENCY
+from hw.rtl.scratchpad import WRITE_LATENCY
 from hw.rtl.skid import SkidBuffer
 from hw.rtl.word_reader import WordReader, WordRequest
 from hw.spec.config import ArrayConfig
@@ -79,7 +79,6 @@ class PostUnit(wiring.Component):
     unit : Out(Unit)
         `halt` is ignored: there are no bus transfers.
     scratchpad : In(ScratchpadClient)
-        Its MAX is not used.
     accumulators : In(AccumulatorRead)
     linear : Out(LinearWrite)
         Writes parameters and tables, at any time. What was written before an instruction was
@@ -190,7 +189,7 @@ class PostUnit(wiring.Component):
         illegal, outside = Signal(reset_less=True), Signal(reset_less=True)
         slot = Signal.like(decoder.slot, reset_less=True)
         refused = illegal | ~legal
-        settle_cycles = max(1, PLAIN_WRITE_LATENCY - 1)
+        settle_cycles = max(1, WRITE_LATENCY - 1)
         settling = Signal(range(settle_cycles + 1), reset_less=True)
         with m.FSM() as fsm:
             with m.State("Idle"):

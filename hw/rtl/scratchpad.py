@@ -1,6 +1,6 @@
 """The scratchpad: activations on chip, with a port for the array and one for everybody else."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,36 +9,40 @@ from hw.rtl.interfaces import ScratchpadClient, ScratchpadOp, ScratchpadRead
 from hw.spec.config import ArrayConfig, bits_for
 from hw.spec.resources import scratchpad_parts
 
-__all__ = ["PLAIN_WRITE_LATENCY", "READ_LATENCY", "Scratchpad", "ScratchpadMemory",
-           "WRITE_LATENCY"]
+__all__ = ["ARRAY_LATENCY", "READ_LATENCY", "Scratchpad", "ScratchpadMemory", "WRITE_LATENCY"]
 
+#: At the array's port, data follow an address by so many cycles.
+ARRAY_LATENCY = 3
 #: A READ accepted in cycle t is answered in cycle t + READ_LATENCY.
-READ_LATENCY = 3
+READ_LATENCY = ARRAY_LATENCY + 1
 #: A WRITE accepted in cycle t is visible to every read that is accepted by the shared port, or
-#: started at the array's, from cycle t + PLAIN_WRITE_LATENCY on.
-PLAIN_WRITE_LATENCY = 1
-#: Likewise for requests of any kind, MAX included.
-WRITE_LATENCY = 4
+#: started at the array's, from cycle t + WRITE_LATENCY on; one cycle earlier, the array's may get
+#: anything.
+WRITE_LATENCY = 2
 
 
 class ScratchpadMemory(wiring.Component):
     """The memory itself, alone so that it maps to true dual-port block RAM.
 
-    Port A reads. Port B reads or writes: both have the one address, and never happen in the same
-    cycle, which is what merges them into one port of the block RAM. Each byte has its own write
-    enable. A reading while B writes the same word gets the new bytes. No program needs that, but
-    a memory that promises the old ones cannot be one block RAM of the ECP5: Yosys then makes two
-    copies (208 instead of 104 DP16KD for `ulx3s-85f`), instead of a comparator and a bypass.
+    Port A reads. Port B reads or writes: both have the one address, and of what it reads while it
+    writes nothing is used, which is what merges them into one port of the block RAM. Each byte has
+    its own write enable. Nothing is used of what A reads while B writes the same word, either: for
+    synthesis it may be anything (:func:`hw.generate.core_rtlil`), for block RAMs of the ECP5 give
+    neither the old nor the new bytes.
 
-    Timing: data are in the output register two cycles after their address. A byte written in
-    cycle t is in what port A addresses from cycle t on, and port B from t + 1 on.
+    Block RAMs are spread over the whole FPGA, and wires to all of them are slow. So each part has
+    addresses and write enables in registers of its own, and nothing between those and its pins;
+    and of what selects among the parts' data every byte has a copy.
+
+    Timing: data are in the output register three cycles after their address. What was written in
+    cycle t is in what either port is asked for from t + 1 on.
 
     Members
     -------
-    a_enable, a_address, a_data
-        Port A. Without enable, what comes out is unspecified.
-    b_address, b_enable, b_data
-        Port B, reading.
+    a_address, a_data
+        Port A.
+    b_address, b_data
+        Port B, reading. Unspecified where it writes.
     b_mask, b_write
         Port B, writing: the bytes of `b_write` whose bit in `b_mask` is set.
     """
@@ -48,56 +52,60 @@ class ScratchpadMemory(wiring.Component):
         word = data.ArrayLayout(8, config.rows)
         address = bits_for(config.scratchpad_words - 1)
         super().__init__({
-            "a_enable": In(1), "a_address": In(address), "a_data": Out(word),
-            "b_address": In(address), "b_enable": In(1), "b_data": Out(word),
+            "a_address": In(address), "a_data": Out(word),
+            "b_address": In(address), "b_data": Out(word),
             "b_mask": In(config.rows), "b_write": In(word)})
 
     def elaborate(self, platform):
         m = Module()
-        bits = 8 * self.config.rows
-        data_a, data_b = Signal(bits), Signal(bits)
+        rows = self.config.rows
+        write_data = Signal.like(self.b_write, reset_less=True)
+        m.d.sync += write_data.eq(self.b_write)
+        chosen = {"a": Signal.like(self.a_data), "b": Signal.like(self.b_data)}
         first = 0
         for n, words in enumerate(scratchpad_parts(self.config.scratchpad_words)):
-            m.submodules[f"part_{n}"] = memory = Memory(shape=bits, depth=words, init=[])
+            m.submodules[f"part_{n}"] = memory = Memory(shape=8 * rows, depth=words, init=[])
             write = memory.write_port(granularity=8)
-            port_a, port_b = memory.read_port(transparent_for=(write,)), memory.read_port()
+            ports = {"a": memory.read_port(), "b": memory.read_port()}
             # All words of a part, and no others, have the same upper bits of their addresses.
             low = bits_for(words - 1)
-            in_a, in_b = (address[low:] == first >> low for address in
-                          (self.a_address, self.b_address))
-            m.d.comb += [
-                port_a.en.eq(self.a_enable), port_a.addr.eq(self.a_address),
-                port_b.en.eq(self.b_enable), port_b.addr.eq(self.b_address),
-                write.en.eq(Mux(in_b, self.b_mask, 0)), write.addr.eq(self.b_address),
-                write.data.eq(self.b_write),
-            ]
-            # One cycle later: whether it was asked for this part.
-            from_a, from_b = (Signal(name=f"from_{port}_{n}") for port in "ab")
-            m.d.sync += [from_a.eq(in_a), from_b.eq(in_b)]
-            with m.If(from_a):
-                m.d.comb += data_a.eq(port_a.data)
-            with m.If(from_b):
-                m.d.comb += data_b.eq(port_b.data)
+            for name, port in ports.items():
+                asked = getattr(self, f"{name}_address")
+                own = asked[low:] == first >> low
+                address = Signal(low, name=f"{name}_address_{n}", reset_less=True)
+                with m.If(own):
+                    m.d.sync += address.eq(asked)
+                m.d.comb += port.addr.eq(address)
+                # Whether it was asked for this part: at the memory; at its output, for each byte.
+                here = Signal(name=f"{name}_here_{n}")
+                there = Signal(rows, name=f"{name}_there_{n}", attrs={"keep": 1})
+                m.d.sync += [here.eq(own), there.eq(here.replicate(rows))]
+                for byte, out in enumerate(chosen[name]):
+                    with m.If(there[byte]):
+                        m.d.comb += out.eq(port.data[8 * byte:8 * (byte + 1)])
+                if name == "b":
+                    mask = Signal(rows, name=f"mask_{n}")
+                    m.d.sync += mask.eq(Mux(own, self.b_mask, 0))
+                    m.d.comb += [write.en.eq(mask), write.addr.eq(address),
+                                 write.data.eq(write_data)]
             first += words
 
         # Output registers: block RAM is slow to come out, and its way to the array long.
-        out_a, out_b = (Signal(bits, name=f"out_{port}", reset_less=True) for port in "ab")
-        m.d.sync += [out_a.eq(data_a), out_b.eq(data_b)]
-        m.d.comb += [self.a_data.eq(out_a), self.b_data.eq(out_b)]
+        for name, out in chosen.items():
+            register = Signal.like(out, name=f"out_{name}", reset_less=True)
+            m.d.sync += register.eq(out)
+            m.d.comb += getattr(self, f"{name}_data").eq(register)
         return m
 
 
 class Scratchpad(wiring.Component):
     """Activation memory of `scratchpad_words` words of R bytes.
 
-    Port `mac` never waits: data follow an address by two cycles. `post`, `load` and `store` share
-    the other port in turns (round robin), a request a cycle. MAX takes two turns: it reads, and
-    three cycles later writes those lanes of its mask whose new byte is larger; meanwhile only
-    requests for the same word wait.
+    Port `mac` never waits: data follow an address by :data:`ARRAY_LATENCY` cycles. `post`, `load`
+    and `store` share the other port in turns (round robin), a request a cycle.
 
     Timing: answers to READ come :data:`READ_LATENCY` cycles after the request was accepted;
-    when writes become visible is said by :data:`WRITE_LATENCY`, and for the operation WRITE by
-    :data:`PLAIN_WRITE_LATENCY`.
+    when writes become visible is said by :data:`WRITE_LATENCY`.
 
     Members
     -------
@@ -117,20 +125,7 @@ class Scratchpad(wiring.Component):
         m = Module()
         clients = (self.post, self.load, self.store)
         m.submodules.memory = memory = ScratchpadMemory(self.config)
-        m.d.comb += [
-            memory.a_enable.eq(self.mac.enable), memory.a_address.eq(self.mac.address),
-            self.mac.data.eq(memory.a_data),
-        ]
-
-
-        # Stages 1 to 3: at the memory; in the memory; at its output register.
-        stage = data.StructLayout({
-            "address": bits_for(self.config.scratchpad_words - 1), "mask": self.config.rows,
-            "data": data.ArrayLayout(8, self.config.rows)})
-        stages = [Signal(stage, name=f"stage_{i}", reset_less=True) for i in (1, 2, 3)]
-        write = Signal()
-        reads, maxima = ([Signal(3 if name == "read" else 1, name=f"{name}_{i}")
-                          for i in (1, 2, 3)] for name in ("read", "max"))
+        m.d.comb += [memory.a_address.eq(self.mac.address), self.mac.data.eq(memory.a_data)]
 
         # Who is next: the first with a request behind the one that was last. `ready` has a long way
         # in the clients: of the other two it depends on nothing but `valid`.
@@ -140,38 +135,26 @@ class Scratchpad(wiring.Component):
             before, behind = (index + 2) % 3, (index + 1) % 3
             turn = ~((clients[before].i.valid & ~last[before])
                      | (clients[behind].i.valid & last[index]))
-            hazard = Cat(maximum & (s.address == client.i.payload.address)
-                         for maximum, s in zip(maxima[:2], stages)).any()
-            m.d.comb += [client.i.ready.eq(turn & ~hazard & ~maxima[2]),
-                         taken[index].eq(client.i.valid & client.i.ready)]
-            with m.If(client.i.valid & turn):
+            m.d.comb += [client.i.ready.eq(turn), taken[index].eq(client.i.valid & turn)]
+            with m.If(taken[index]):
                 m.d.comb += request.eq(client.i.payload)
-        accept = taken.any()
-
-        # Into stage 1: a request, or the second turn of a MAX.
-        is_max = request.op == ScratchpadOp.MAX
-        m.d.sync += [
-            stages[0].eq(Cat(request.address, request.mask, request.data)),
-            write.eq((accept & (request.op == ScratchpadOp.WRITE)) | maxima[2]),
-            maxima[0].eq(accept & is_max),
-            reads[0].eq(Mux(request.op == ScratchpadOp.READ, taken, 0)),
-        ]
-        with m.If(accept):
+        with m.If(taken.any()):
             m.d.sync += last.eq(taken)
-        larger = Cat(new.as_signed() > old.as_signed()
-                     for new, old in zip(stages[2].data, memory.b_data))
-        with m.If(maxima[2]):
-            m.d.sync += [stages[0].eq(stages[2]), stages[0].mask.eq(stages[2].mask & larger)]
 
-        m.d.comb += [
-            memory.b_address.eq(stages[0].address), memory.b_enable.eq(~write),
-            memory.b_write.eq(stages[0].data),
+        # To the memory, and back.
+        accepted = Signal.like(request, reset_less=True)
+        writing = Signal()
+        reading = [Signal(3, name=f"reading_{i}") for i in range(READ_LATENCY)]
+        m.d.sync += [
+            accepted.eq(request),
+            writing.eq(taken.any() & (request.op == ScratchpadOp.WRITE)),
+            reading[0].eq(Mux(request.op == ScratchpadOp.READ, taken, 0)),
+            *(after.eq(before) for before, after in zip(reading, reading[1:])),
         ]
-        with m.If(write):
-            m.d.comb += memory.b_mask.eq(stages[0].mask)
-        for before, after in zip(range(2), range(1, 3)):
-            m.d.sync += [stages[after].eq(stages[before]), reads[after].eq(reads[before]),
-                         maxima[after].eq(maxima[before])]
+        m.d.comb += [
+            memory.b_address.eq(accepted.address), memory.b_write.eq(accepted.data),
+            memory.b_mask.eq(Mux(writing, accepted.mask, 0)),
+        ]
         for index, client in enumerate(clients):
-            m.d.comb += [client.o_valid.eq(reads[2][index]), client.o_data.eq(memory.b_data)]
+            m.d.comb += [client.o_valid.eq(reading[-1][index]), client.o_data.eq(memory.b_data)]
         return m

@@ -22,18 +22,18 @@ MIN_PASS_CYCLES = 4
 #: A MAC that adds to other accumulators than the one ahead waits for that one's last sums.
 MAC_APART = 3
 #: From the last pixel of a MAC to its sums being visible, beyond the columns and the adder tree.
-MAC_TAIL = 8
+MAC_TAIL = 9
 #: From POST's acceptance of an instruction to its last result being visible, beyond its words.
 DRAIN_OVERHEAD = 24
-POOL_OVERHEAD = 21
-MAP_OVERHEAD = 13
+POOL_OVERHEAD = 22
+MAP_OVERHEAD = 14
 #: What a table or arithmetic adds to POOL and MAP.
 LANES_OVERHEAD = 9
 #: A DMA unit checks an instruction for so long, and another cycle per bit of its largest count.
 CHECK_CYCLES = 5
 #: From then on to its effect, beyond the memory's latency and a cycle per beat or word.
 LOAD_TAIL = 11
-STORE_TAIL = 10
+STORE_TAIL = 11
 #: Most beats of a burst. Writes start when the whole first burst is there.
 BURST_BEATS = 16
 #: Beats that the masters of the bus hold for the core, and for memory: block RAM.

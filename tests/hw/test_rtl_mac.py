@@ -12,6 +12,7 @@ from amaranth.lib.memory import Memory
 
 from hw.rtl.array import DRAIN_LATENCY, Array, array_latency
 from hw.rtl.mac import MacCheck, MacUnit
+from hw.rtl.scratchpad import ARRAY_LATENCY
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.isa import Isa, LinearTarget, Opcode
 from hw.spec.regs import Fault
@@ -25,8 +26,6 @@ from tests.sim.slow_machine import SlowMachine
 TINY = ArrayConfig(rows=2, columns=2, scratchpad_words=330, weight_words=50, accumulator_words=33,
                    parameter_entries=2, post_lanes=1)
 CONFIGS = {name: PRESETS[name] for name in ("test-4x4", "test-4x8", "test-8x4")} | {"2x2": TINY}
-#: A word of the scratchpad that was not asked for.
-UNASKED = 0x5A
 
 
 class Bench:
@@ -86,13 +85,13 @@ class Bench:
         m.submodules.scratchpad = memory = Memory(
             shape=8 * self.config.rows, depth=self.config.scratchpad_words,
             init=[_packed(word, 8) for word in self.oracle.scratchpad])
-        port, asked = memory.read_port(), Signal()
+        port = memory.read_port()
         m.d.comb += port.addr.eq(self.mac.scratchpad.address)
-        m.d.sync += asked.eq(self.mac.scratchpad.enable)
-        with m.If(asked):
-            m.d.sync += self.mac.scratchpad.data.as_value().eq(port.data)
-        with m.Else():
-            m.d.sync += self.mac.scratchpad.data.as_value().eq(UNASKED)
+        word = port.data
+        for _ in range(ARRAY_LATENCY - 1):
+            before, word = word, Signal.like(port.data)
+            m.d.sync += word.eq(before)
+        m.d.comb += self.mac.scratchpad.data.as_value().eq(word)
 
         async def play(ctx):
             await self._write_weights(ctx, program)
@@ -292,7 +291,7 @@ def test_timing(name: str) -> None:
     program = [short, short, long, long, short, short]
     bench.run(program, gap=lambda: next(gaps))
     tail = bench.mac.tail
-    assert tail == 7 + bench.array.latency - 2
+    assert tail == 8 + bench.array.latency - 2
     accepted, done = bench.accepted, bench.done
     for i, fields in enumerate(program):
         pixels = fields["rows"] * fields["columns"]
