@@ -44,9 +44,9 @@ class ReadMaster(wiring.Component):
     """AXI4 read master with two clients, many bursts under way, and room for all their data.
 
     Bursts of the clients mix, those of `fetch` go first. A burst starts only when the beat memory
-    has room for one of full length, so RREADY is always 1. The beats of both clients leave in the order of their
-    bursts: a client that does not take its beats also holds up the other, so it must request only
-    what it will take without waiting for the other.
+    has room for one of full length, so RREADY is always 1. The beats of both clients leave in the
+    order of their bursts: a client that does not take its beats also holds up the other, so it must
+    request only what it will take without waiting for the other.
 
     Timing: ARVALID two cycles after a request, then a burst per cycle; a beat is offered two
     cycles after it was on the bus, then one per cycle. `halt` lets requests wait.
