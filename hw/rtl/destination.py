@@ -96,14 +96,16 @@ class Destination(wiring.Component):
         with m.Elif(walker.step_row):
             m.d.sync += used.eq(used + surface.row_stride)
 
-        # Output register. A word that must not be written stays in it, as the fault.
+        # Output register. A word that must not be written stays in it, as the fault, and no other
+        # follows.
+        above = used > surface.ring_words
         address = Signal.like(walker.address, reset_less=True)
         last = Signal(reset_less=True)
         full, outside, too_many = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         m.submodules.leaving = leaving = SkidBuffer(Place(self.config))
         wiring.connect(m, leaving.o, wiring.flipped(self.o))
         m.d.comb += [
-            step.eq(active & (~full | (leaving.i.valid & leaving.i.ready))),
+            step.eq(active & (~full | leaving.i.ready)),
             leaving.i.valid.eq(full & ~outside & ~too_many),
             leaving.i.payload.address.eq(address), leaving.i.payload.last.eq(last),
             self.fault.valid.eq(full & (outside | too_many) & ~self.o.valid),
@@ -116,7 +118,7 @@ class Destination(wiring.Component):
             m.d.sync += full.eq(0)
         with m.If(step):
             m.d.sync += [
-                full.eq(1), active.eq(~loops.last), address.eq(walker.address),
-                last.eq(loops.last), outside.eq(walker.outside),
-                too_many.eq(used > surface.ring_words)]
+                full.eq(1), active.eq(~loops.last & ~walker.outside & ~above),
+                address.eq(walker.address), last.eq(loops.last),
+                outside.eq(walker.outside), too_many.eq(above)]
         return m

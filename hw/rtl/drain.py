@@ -82,15 +82,16 @@ class DrainReads(wiring.Component):
         m.d.comb += address.eq(Mux(block[1], lower, upper) + block[0])
 
         # Output register. The first request of a word needs a credit. A word outside stays in the
-        # register, as the fault.
+        # register, as the fault, and no other follows.
         group = loops.indices.group
         per_word = min(config.rows, config.columns) // config.post_lanes
+        beyond = address >= config.accumulator_words
         new_word = (block == 0) & ((group & (per_word - 1)) == 0)
         request = Signal.like(self.o.payload, reset_less=True)
         requested = Signal.like(address, reset_less=True)
         full, outside = Signal(), Signal(reset_less=True)
         m.d.comb += [
-            step.eq(active & (~full | (self.o.ready & ~outside)) & (self.credit | ~new_word)),
+            step.eq(active & (~full | self.o.ready) & (self.credit | ~new_word)),
             self.take.eq(step & new_word), self.o.valid.eq(full & ~outside),
             self.o.payload.eq(request), self.o.payload.address.eq(requested),
             self.fault.valid.eq(full & outside), self.fault.address.eq(requested),
@@ -102,8 +103,8 @@ class DrainReads(wiring.Component):
             m.d.sync += full.eq(0)
         with m.If(step):
             m.d.sync += [
-                full.eq(1), active.eq(~loops.last), requested.eq(address),
-                outside.eq(address >= config.accumulator_words), request.group.eq(group)]
+                full.eq(1), active.eq(~loops.last & ~beyond), requested.eq(address),
+                outside.eq(beyond), request.group.eq(group)]
         return m
 
 

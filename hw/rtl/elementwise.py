@@ -109,13 +109,14 @@ class ElementwiseReads(wiring.Component):
         with m.Elif(repeat_x.advance):
             m.d.sync += a_x.eq(a_x + 1)
 
-        # Output register. A word outside stays in it, as the fault.
+        # Output register. A word outside stays in it, as the fault, and no other follows.
         second = loops.indices.operand[0]
+        beyond = Mux(second, b.outside, a.outside)
         address = Signal.like(a.address, reset_less=True)
         request = Signal(WordRequest(self.config), reset_less=True)
         full, outside = Signal(), Signal(reset_less=True)
         m.d.comb += [
-            step.eq(active & (~full | (self.o.ready & ~outside))),
+            step.eq(active & (~full | self.o.ready)),
             self.o.valid.eq(full & ~outside),
             self.o.payload.eq(request), self.o.payload.address.eq(address),
             self.fault.valid.eq(full & outside), self.fault.address.eq(address),
@@ -127,9 +128,8 @@ class ElementwiseReads(wiring.Component):
             m.d.sync += full.eq(0)
         with m.If(step):
             m.d.sync += [
-                full.eq(1), active.eq(~loops.last),
-                address.eq(Mux(second, b.address, a.address)),
-                outside.eq(Mux(second, b.outside, a.outside)),
+                full.eq(1), active.eq(~loops.last & ~beyond),
+                address.eq(Mux(second, b.address, a.address)), outside.eq(beyond),
                 request.read.eq(1), request.first.eq(~second),
                 request.last.eq(loops.ends.operand)]
         return m

@@ -97,13 +97,14 @@ class PoolReads(wiring.Component):
                 m.d.sync += [descend.eq(0), top.eq(iy)]
                 m.d.comb += walker.mark_row.eq(1)
 
-        # Output register. A word outside stays in it, as the fault.
+        # Output register. A word outside stays in it, as the fault, and no other follows.
         inside = (iy >= 0) & (iy < f.src_rows) & (ix >= 0) & (ix < f.src_columns)
+        beyond = inside & walker.outside
         address = Signal.like(walker.address, reset_less=True)
         request = Signal(WordRequest(self.config), reset_less=True)
         full, outside = Signal(), Signal(reset_less=True)
         m.d.comb += [
-            step.eq(active & ~descend & (~full | (self.o.ready & ~outside))),
+            step.eq(active & ~descend & (~full | self.o.ready)),
             self.o.valid.eq(full & ~outside),
             self.o.payload.eq(request), self.o.payload.address.eq(address),
             self.fault.valid.eq(full & outside), self.fault.address.eq(address),
@@ -113,8 +114,8 @@ class PoolReads(wiring.Component):
             m.d.sync += full.eq(0)
         with m.If(step):
             m.d.sync += [
-                full.eq(1), active.eq(~loops.last),
-                address.eq(walker.address), outside.eq(inside & walker.outside),
+                full.eq(1), active.eq(~loops.last & ~beyond),
+                address.eq(walker.address), outside.eq(beyond),
                 request.read.eq(inside),
                 request.first.eq((loops.indices.kernel_columns == 0)
                                  & (loops.indices.kernel_rows == 0)),

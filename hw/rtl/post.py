@@ -96,10 +96,11 @@ class PostUnit(wiring.Component):
         m = Module()
         config = self.config
         instruction = Signal.like(self.unit.i.payload, reset_less=True)
-        start, running, last_written = Signal(), Signal(), Signal()
+        check, start, running, last_written = Signal(), Signal(), Signal(), Signal()
         m.submodules.decoder = decoder = PostDecoder(config)
         control = Signal(PostControl(config), reset_less=True)
         m.d.comb += decoder.i.eq(self.unit.i.payload)
+        m.d.sync += start.eq(check)
         with m.If(self.unit.i.ready):
             m.d.sync += [instruction.eq(self.unit.i.payload), control.eq(decoder.control)]
         draining = control.opcode == Opcode.DRAIN
@@ -110,10 +111,12 @@ class PostUnit(wiring.Component):
         m.submodules.elementwise = elementwise = ElementwiseReads(config)
         readers = {Opcode.DRAIN: drain, Opcode.POOL: pool, Opcode.ELEMENTWISE: elementwise}
         for opcode, reader in readers.items():
+            m.d.sync += reader.start.eq(check & (control.opcode == opcode))
             m.d.comb += [
-                reader.start.eq(start & (control.opcode == opcode)),
                 reader.fields.eq(data.View(instruction_layout(config, opcode), instruction))]
-        wiring.connect(m, drain.o, wiring.flipped(self.accumulators.i))
+        m.submodules.drained = drained = SkidBuffer(drain.o.payload.shape())
+        wiring.connect(m, drain.o, drained.i)
+        wiring.connect(m, drained.o, wiring.flipped(self.accumulators.i))
         m.submodules.words = words = WordReader(config)
         m.submodules.asked = asked = SkidBuffer(WordRequest(config))
         wiring.connect(m, asked.o, words.i)
@@ -144,73 +147,80 @@ class PostUnit(wiring.Component):
             destination.size.eq(control.size), destination.interleaved.eq(draining),
         ]
 
-        # Requests to the scratchpad, from a register; results go first.
+        # Requests to the scratchpad; results go first.
         client = self.scratchpad.i
-        request = Signal.like(client.payload, reset_less=True)
-        last = Signal(reset_less=True)
+        m.submodules.leaving = leaving = SkidBuffer(data.StructLayout({
+            "request": client.payload.shape(), "last": 1}))
+        request = leaving.i.payload.request
         write, advance = Signal(), Signal()
         m.d.comb += [
-            client.payload.eq(request),
-            advance.eq(running & (~client.valid | client.ready)),
+            advance.eq(running & leaving.i.ready),
             write.eq(assembler.o.valid & destination.o.valid),
             assembler.o.ready.eq(advance & write), destination.o.ready.eq(advance & write),
             words.request.ready.eq(advance & ~write),
             words.answer_valid.eq(self.scratchpad.o_valid),
             words.answer.eq(self.scratchpad.o_data),
-            last_written.eq(client.valid & client.ready & last),
+            leaving.i.valid.eq(running & (write | words.request.valid)),
+            leaving.i.payload.last.eq(write & destination.o.p.last),
+            request.op.eq(Mux(write, ScratchpadOp.WRITE, ScratchpadOp.READ)),
+            request.address.eq(Mux(write, destination.o.p.address, words.request.payload)),
+            request.mask.eq(control.mask), request.data.eq(assembler.o.payload),
+            client.valid.eq(leaving.o.valid), client.payload.eq(leaving.o.payload.request),
+            leaving.o.ready.eq(client.ready),
+            last_written.eq(client.valid & client.ready & leaving.o.payload.last),
         ]
-        with m.If(client.ready):
-            m.d.sync += client.valid.eq(0)
-        with m.If(advance):
-            m.d.sync += [
-                client.valid.eq(write | words.request.valid), last.eq(write & destination.o.p.last),
-                request.op.eq(Mux(write, ScratchpadOp.WRITE, ScratchpadOp.READ)),
-                request.address.eq(Mux(write, destination.o.p.address, words.request.payload)),
-                request.mask.eq(control.mask), request.data.eq(assembler.o.payload)]
 
-        # Room for results.
-        credits = Signal(range(depth + 1), init=depth)
-        m.d.comb += [drain.credit.eq(credits.any()), gather.credit.eq(credits.any())]
-        m.d.sync += credits.eq(credits - (drain.take | gather.take) + assembler.o.ready)
+        # Room for results; whether there is some is said by a register.
+        credits, credit, back = Signal(range(depth + 1), init=depth), Signal(init=1), Signal()
+        after = Signal.like(credits)
+        m.d.comb += [drain.credit.eq(credit), gather.credit.eq(credit),
+                     after.eq(credits - (drain.take | gather.take) + back)]
+        m.d.sync += [credits.eq(after), credit.eq(after.any()), back.eq(assembler.o.ready)]
 
         legal = destination.legal
         for opcode in (Opcode.POOL, Opcode.ELEMENTWISE):
             legal &= (control.opcode != opcode) | readers[opcode].legal
-        self._sequence(m, decoder, legal, start, running, last_written,
+        self._sequence(m, decoder, legal, check, running, last_written,
                        [destination.fault, *(reader.fault for reader in readers.values())])
         m.d.comb += self.unit.stall.eq(Cat(
             i.valid & ~i.ready for i in (client, self.accumulators.i)).any())
         return m
 
-    def _sequence(self, m: Module, decoder: PostDecoder, legal: Value, start: Signal,
+    def _sequence(self, m: Module, decoder: PostDecoder, legal: Value, check: Signal,
                   running: Signal, last_written: Signal, faults: Iterable[FaultReport]) -> None:
-        """Take instructions, one at a time, and end each with `done` or a fault."""
+        """Take instructions, one at a time, and end each with `done` or a fault.
+
+        Readers start behind `check` in any case; of one that is refused nothing leaves the unit
+        but requests for accumulators.
+        """
         unit = self.unit
         illegal, outside = Signal(reset_less=True), Signal(reset_less=True)
         slot = Signal.like(decoder.slot, reset_less=True)
         refused = illegal | ~legal
         settle_cycles = max(1, WRITE_LATENCY - 1)
         settling = Signal(range(settle_cycles + 1), reset_less=True)
-        with m.FSM() as fsm:
+        idle = Signal(init=1)
+        m.d.comb += [unit.i.ready.eq(idle), unit.busy.eq(~idle)]
+        with m.FSM():
             with m.State("Idle"):
-                m.d.comb += unit.i.ready.eq(1)
                 m.d.sync += [illegal.eq(decoder.illegal), outside.eq(decoder.outside),
                              slot.eq(decoder.slot)]
                 with m.If(unit.i.valid):
+                    m.d.sync += idle.eq(0)
                     m.next = "Check"
             with m.State("Check"):
+                m.d.comb += check.eq(1)
                 m.next = "Start"
             with m.State("Start"):
-                m.d.comb += start.eq(~refused & ~outside)
                 m.d.sync += [
                     settling.eq(settle_cycles),
                     unit.fault.cause.eq(Mux(refused, Fault.ILLEGAL_INSTRUCTION,
                                             Fault.ON_CHIP_RANGE)),
                     unit.fault.address.eq(Mux(refused, 0, slot))]
-                with m.If(start):
-                    m.next = "Run"
-                with m.Else():
+                with m.If(refused | outside):
                     m.next = "Fault"
+                with m.Else():
+                    m.next = "Run"
             with m.State("Run"):
                 m.d.comb += running.eq(1)
                 with m.If(last_written):
@@ -224,7 +234,7 @@ class PostUnit(wiring.Component):
                 m.d.sync += settling.eq(settling - 1)
                 with m.If(settling == 1):
                     m.d.comb += unit.done.eq(1)
+                    m.d.sync += idle.eq(1)
                     m.next = "Idle"
             with m.State("Fault"):
                 m.d.comb += unit.fault.valid.eq(1)
-        m.d.comb += unit.busy.eq(~fsm.ongoing("Idle"))

@@ -24,7 +24,7 @@ MAC_APART = 3
 #: From the last pixel of a MAC to its sums being visible, beyond the columns and the adder tree.
 MAC_TAIL = 9
 #: From POST's acceptance of an instruction to its last result being visible, beyond its words.
-DRAIN_OVERHEAD = 24
+DRAIN_OVERHEAD = 25
 POOL_OVERHEAD = 22
 MAP_OVERHEAD = 14
 #: What a table or arithmetic adds to POOL and MAP.
