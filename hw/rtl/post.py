@@ -62,7 +62,7 @@ class PostUnit(wiring.Component):
     ADD, MUL                         the larger of 3 and R / L per word
     ===============================  ==========================================
 
-    Faults: broken rules of single fields and of surfaces are found before anything is read;
+    Faults: broken rules of single fields and of surfaces are found before the scratchpad is read;
     addresses outside, and rows written that the ring does not hold, when they come up. Writes of
     words ahead of them may have happened, later ones do not. An instruction that breaks several
     rules may report any of those that are found when they come up. The address of ON_CHIP_RANGE
@@ -220,14 +220,15 @@ class PostUnit(wiring.Component):
                 with m.If(refused | outside):
                     m.next = "Fault"
                 with m.Else():
+                    m.d.sync += running.eq(1)
                     m.next = "Run"
             with m.State("Run"):
-                m.d.comb += running.eq(1)
                 with m.If(last_written):
+                    m.d.sync += running.eq(0)
                     m.next = "Settle"
                 for fault in faults:
                     with m.If(fault.valid):
-                        m.d.sync += [unit.fault.cause.eq(fault.cause),
+                        m.d.sync += [running.eq(0), unit.fault.cause.eq(fault.cause),
                                      unit.fault.address.eq(fault.address)]
                         m.next = "Fault"
             with m.State("Settle"):

@@ -10,8 +10,8 @@ __all__ = ["SkidBuffer"]
 class SkidBuffer(wiring.Component):
     """Two payloads, first come, first served.
 
-    Timing: latency 1 cycle, one per cycle. `i.ready` and `o.valid` are registers' business: neither
-    depends on anything that happens in the same cycle, so that no path goes through.
+    Timing: latency 1 cycle, one per cycle. `i.ready` and `o.valid` are registers: neither depends
+    on anything that happens in the same cycle, so that no path goes through.
 
     Members
     -------
@@ -25,12 +25,13 @@ class SkidBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         places = Array(Signal(self.shape, name=f"place_{n}", reset_less=True) for n in range(2))
-        newest, oldest, count = Signal(), Signal(), Signal(range(3))
+        newest, oldest, some, full = (Signal(name=n) for n in ("newest", "oldest", "some", "full"))
         enter, leave = self.i.valid & self.i.ready, self.o.valid & self.o.ready
-        m.d.comb += [self.i.ready.eq(count != 2), self.o.valid.eq(count != 0),
+        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(some),
                      self.o.payload.eq(places[oldest])]
         m.d.sync += [newest.eq(newest ^ enter), oldest.eq(oldest ^ leave),
-                     count.eq(count + enter - leave)]
+                     some.eq(enter | full | (some & ~leave)),
+                     full.eq((full | (some & enter)) & ~leave)]
         with m.If(enter):
             m.d.sync += places[newest].eq(self.i.payload)
         return m
