@@ -33,6 +33,9 @@ FETCH_TAIL = 13
 #: Instructions that the fetch unit holds before the dispatcher takes them, and per burst.
 FETCH_BUFFER = 8
 FETCH_BURST = 4
+#: From a token's being given to the start of who waited for it.
+TOKEN_CYCLES = 1
+
 
 class DeadlockError(ValueError):
     """The program cannot come to its end; the message names who waits for whom."""
@@ -72,7 +75,7 @@ class Prediction:
     releases : list[int]
         When the unit could start the next instruction of its queue.
     ends : list[int]
-        When all effects were visible and the tokens were given.
+        When all effects were visible. The tokens are there :data:`TOKEN_CYCLES` later.
     waits, stalls : list[int]
         For how long it waited for tokens before its start, its unit free, and for memory behind it.
     read_bytes, written_bytes : int
@@ -120,7 +123,7 @@ def simulate(program: Sequence[tuple[Opcode, Fields]], config: ArrayConfig, *,
 
 
 _FETCH = len(Queue)
-_DISPATCH, _ARRIVAL, _RELEASE, _COMPLETE = range(4)
+_DISPATCH, _ARRIVAL, _RELEASE, _COMPLETE, _SIGNAL = range(5)
 
 
 class _Simulation:
@@ -211,6 +214,8 @@ class _Simulation:
             self._complete(index)
         elif kind == _RELEASE:
             self._release(QUEUE_OF[self.program[index][0]], index)
+        elif kind == _SIGNAL:
+            self._signal(index)
         elif kind == _ARRIVAL:
             self.arrived = index
             self.last_arrival = self.now
@@ -345,6 +350,10 @@ class _Simulation:
 
     def _complete(self, index: int) -> None:
         self.ends[index] = self.now
+        if self.program[index][1]["signal"]:
+            self._at(self.now + TOKEN_CYCLES, _SIGNAL, index)
+
+    def _signal(self, index: int) -> None:
         opcode, fields = self.program[index]
         own, mask = QUEUE_OF[opcode], fields["signal"]
         for q in range(len(Queue)):

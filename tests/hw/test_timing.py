@@ -27,6 +27,7 @@ from hw.spec.isa import QUEUE_OF, Elementwise, LinearTarget, Opcode, Queue
 from hw.spec.timing import (
     DISPATCH_CYCLES,
     FETCH_TAIL,
+    TOKEN_CYCLES,
     DeadlockError,
     Prediction,
     simulate,
@@ -164,10 +165,11 @@ def test_a_chain_adds_up() -> None:
     data = p.starts[0] + 4 + (3 * BEATS - BEATS // 2)
     assert p.releases[0] >= p.starts[0] + cost(Opcode.LOAD)
     assert p.starts[0] + 4 + 20 + CHECK + LOAD_TAIL <= p.ends[0] <= data + 20 + CHECK + LOAD_TAIL
-    assert p.starts[1] == p.ends[0]
+    assert p.starts[1] == p.ends[0] + TOKEN_CYCLES
     assert p.releases[1] == p.starts[1] + cost(Opcode.MAC)
-    assert p.ends[1] == p.releases[1] + 4 + 1 + MAC_TAIL == p.starts[2]
-    assert p.ends[2] == p.releases[2] == p.starts[2] + cost(Opcode.DRAIN) == p.starts[3]
+    assert p.ends[1] == p.releases[1] + 4 + 1 + MAC_TAIL == p.starts[2] - TOKEN_CYCLES
+    assert p.ends[2] == p.releases[2] == p.starts[2] + cost(Opcode.DRAIN)
+    assert p.starts[3] == p.ends[2] + TOKEN_CYCLES
     assert p.ends[3] == p.starts[3] + 4 + 20 + CHECK + STORE_TAIL + 2
     assert p.cycles == p.ends[3] + 1
     assert p.queues[Queue.MAC].busy == cost(Opcode.MAC)
