@@ -1,13 +1,27 @@
 """Boards: their FPGA, and how the tools are told about it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from hw.spec import boards
 from hw.spec.config import ArrayConfig
 
-__all__ = ["BOARDS", "Board", "Device"]
+__all__ = ["BOARDS", "Board", "Device", "Site"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a macro can be: column, row, and nextpnr's name of what is there."""
+
+    x: int
+    y: int
+    name: str
+
+    @property
+    def bel(self) -> str:
+        """The place, as nextpnr calls it."""
+        return f"X{self.x}/Y{self.y}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +40,9 @@ class Device:
         Name of the packer.
     tiles
         Columns and rows of nextpnr's grid.
+    sites
+        Of each type of macros, block RAMs and DSPs, where they can be. Without, nextpnr decides it
+        (:mod:`hw.bitstream.macros`).
     """
 
     name: str
@@ -33,6 +50,16 @@ class Device:
     place: tuple[str, ...]
     pack: str
     tiles: tuple[int, int]
+    sites: Mapping[str, tuple[Site, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def too_large(self, cells: Iterable[tuple[str, int, int]]) -> str:
+        """Say that a design does not fit: types of cells, how many it takes, and how many there
+        are. Types of which there are enough are not told.
+        """
+        wanted = [f"{n} of {most} {kind}" for kind, n, most in cells if n > most]
+        return (f"The design must fit the {self.name}"
+                + (f", not take {', '.join(wanted)}" if wanted else "")
+                + "; choose a smaller core with --target")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +71,35 @@ class Board:
     device
     target
         Preset of :mod:`hw.spec.config`.
+    pins
+        Column and row that all pins are taken to be at when macros are placed: the middle of the
+        memory's, which are nearly all.
     """
 
     device: Device
     target: str
+    pins: tuple[int, int]
 
     def multiplier(self, config: ArrayConfig) -> tuple[str, ...]:
         """Style of each column of an array, see :func:`hw.spec.resources.multipliers`."""
         return boards.BOARDS[self.target].multipliers(config)
+
+
+def _ecp5_85k_sites(name: str, rows: tuple[int, ...], columns: Mapping[int, int]
+                    ) -> tuple[Site, ...]:
+    """Sites of a type, row by row.
+
+    The macros of an 85k stand in rows, in groups of nine columns, with the middle of the FPGA
+    between the seventh and the eighth.
+
+    Parameters
+    ----------
+    columns
+        Number of a site in its group, by its column there.
+    """
+    groups = [*range(4, 67, 9), *range(69, 123, 9)]
+    return tuple(Site(group + column, row, f"{name}{n}")
+                 for row in rows for group in groups for column, n in columns.items())
 
 
 # Without larger multiplexers made of lookup tables, fewer of these are used. The static placer's
@@ -59,9 +107,11 @@ class Board:
 _LFE5U_85F = Device(
     name="LFE5U-85F-6BG381", synth="synth_ecp5 -nowidelut",
     place=("nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6", "--placer", "static"),
-    pack="ecppack", tiles=(127, 96))
+    pack="ecppack", tiles=(127, 96), sites=MappingProxyType({
+        "DP16KD": _ecp5_85k_sites("EBR", (22, 46, 70, 82), {0: 0, 2: 1, 4: 2, 6: 3}),
+        "MULT18X18D": _ecp5_85k_sites("MULT18_", (10, 34, 58), {0: 0, 1: 1, 4: 4, 5: 5})}))
 
 #: By name, as on the command line.
 BOARDS: Mapping[str, Board] = MappingProxyType({
-    "ulx3s-85f": Board(device=_LFE5U_85F, target="ulx3s-85f"),
+    "ulx3s-85f": Board(device=_LFE5U_85F, target="ulx3s-85f", pins=(126, 48)),
 })

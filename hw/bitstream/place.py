@@ -130,9 +130,8 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
             folder=folder, log=f"{name}.log", follow=lambda log: say(_phase(log)))
     except ToolError as error:
         if _TOO_LARGE.search(str(error)):
-            wanted = _too_many((folder / f"{name}.log").read_text(errors="replace"))
-            raise ToolError(f"{error}\nThe design must fit the {device.name}{wanted}; choose a "
-                            "smaller core with --target") from error
+            used = _utilisation((folder / f"{name}.log").read_text(errors="replace"))
+            raise ToolError(f"{error}\n{device.too_large(used)}") from error
         raise
     report = json.loads((folder / f"{name}.json").read_text())
     cells = folder / f"{name}.cells"
@@ -145,11 +144,10 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
         config=folder / f"{name}.config", bels=bels)
 
 
-def _too_many(log: str) -> str:
-    """Which cells there are too many of, as nextpnr counted them; nothing if none of one kind."""
+def _utilisation(log: str) -> list[tuple[str, int, int]]:
+    """Types of cells, how many are used and how many there are, as nextpnr counted them."""
     kinds = dict.fromkeys(found.groups() for found in _UTILISATION.finditer(log))
-    wanted = [f"{n} of {most} {kind}" for kind, n, most in kinds if int(n) > int(most)]
-    return f", not take {', '.join(wanted)}" if wanted else ""
+    return [(kind, int(n), int(most)) for kind, n, most in kinds]
 
 
 def _phase(log: str) -> str:
