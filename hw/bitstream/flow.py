@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,10 +16,10 @@ from typing import Any
 
 from hw.bitstream.boards import BOARDS
 from hw.bitstream.floorplan import draw_floorplan
-from hw.bitstream.place import Placed, pack, place
-from hw.bitstream.report import COMPONENTS, describe, frames
+from hw.bitstream.place import pack, place
+from hw.bitstream.report import COMPONENTS, Attempt, describe, frames
 from hw.bitstream.synthesize import cells_by_component, synthesize
-from hw.bitstream.tools import find
+from hw.bitstream.tools import Used, find
 from hw.soc.write import ROM_FILE, SOC_MODULE, rom_words, soc_files
 from hw.spec.config import ArrayConfig
 
@@ -54,7 +56,7 @@ def sources_digest(files: dict[str, str]) -> str:
 def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_hz: int,
                    sdram_rate: int, seeds: Sequence[int], boot: bytes, step: Step, command: str,
                    jobs: int = 1, run: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Synthesize, place and route with each seed, and pack the fastest.
+    """Synthesize; place macros, place the rest and route with each seed; pack the fastest.
 
     Parameters
     ----------
@@ -78,6 +80,9 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
     OSError
         A file cannot be written.
     """
+    # SciPy takes a second to load.
+    from hw.bitstream.macros import assign_macros, write_placed
+    from hw.bitstream.wires import wires_between
     board = BOARDS[board_name]
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (BITSTREAM, REPORT, FLOORPLAN):
@@ -87,15 +92,30 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
         files = sources(board_name, config, clock_hz=clock_hz, sdram_rate=sdram_rate, boot=boot)
     with step("synthesis") as say:
         netlist = synthesize(folder, files, top=SOC_MODULE, synth=board.device.synth, say=say)
+    with step("wires between macros"):
+        started = time.thread_time()
+        wires = wires_between(json.loads(netlist.path.read_text())["modules"][SOC_MODULE],
+                              board.device.sites)
+        wires_seconds = time.thread_time() - started
 
-    def attempt(seed: int) -> Placed:
+    def attempt(seed: int) -> Attempt:
+        with step(f"macros, seed {seed}") as say:
+            started = time.thread_time()
+            macros = assign_macros(wires, board, seed=seed, say=say)
+            with_sites = folder / f"seed-{seed}.netlist"
+            write_placed(json.loads(netlist.path.read_text()), SOC_MODULE, macros.bels, with_sites)
+            took = Used(wires_seconds + time.thread_time() - started,
+                        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         with step(f"place and route, seed {seed}") as say:
-            return place(netlist.path, board.device, folder / "soc.lpf", clock_hz=clock_hz,
-                         seed=seed, say=say)
+            placed = place(with_sites, board.device, folder / "soc.lpf", clock_hz=clock_hz,
+                           seed=seed, say=say)
+        with_sites.unlink()
+        return Attempt(placed, macros.tiles, macros.random_tiles, took)
 
     with ThreadPoolExecutor(jobs) as pool:
         runs = list(pool.map(attempt, seeds))
-    best = max(runs, key=lambda placed: placed.reached)
+    fastest = max(runs, key=lambda run: run.placed.reached)
+    best = fastest.placed
     with step("packing"):
         packed = pack(best, board.device, folder / BITSTREAM)
         draw_floorplan(best.bels, board.device.tiles, folder / FLOORPLAN)
@@ -104,9 +124,9 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
         "board": board_name, "device": board.device.name, "config": vars(config),
         "clock_hz": clock_hz, "sdram_rate": sdram_rate, "sources_sha256": sources_digest(files),
         "tools": [tool.version() for tool in tools],
-        **describe(best, runs, cells_by_component(netlist.path, COMPONENTS)),
-        "took": {"synthesis": asdict(netlist.used), "place and route": asdict(best.took),
-                 "packing": asdict(packed)},
+        **describe(fastest, runs, cells_by_component(netlist.path, COMPONENTS)),
+        "took": {"synthesis": asdict(netlist.used), "macros": asdict(fastest.macros_took),
+                 "place and route": asdict(best.took), "packing": asdict(packed)},
     }
     found["reached_hz"] = round(clock_hz * best.reached)
     found["frames"] = frames(found, run)

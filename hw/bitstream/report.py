@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
 from hw.bitstream.place import Placed, TimingPath
+from hw.bitstream.tools import Used
 
-__all__ = ["CELLS", "COMPONENTS", "component", "describe", "frames", "summary", "tables"]
+__all__ = ["Attempt", "CELLS", "COMPONENTS", "component", "describe", "frames", "summary", "tables"]
 
 #: nextpnr's names of what is scarce, and ours.
 CELLS = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "FF", "MULT18X18D": "DSP", "DP16KD": "EBR"}
@@ -24,25 +25,50 @@ COMPONENTS = {
 _LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a seed.
+
+    Parameters
+    ----------
+    placed
+    macros_tiles, macros_random_tiles
+        Length of the wires between macros, and of those of a random assignment.
+    macros_took
+    """
+
+    placed: Placed
+    macros_tiles: float
+    macros_random_tiles: float
+    macros_took: Used
+
+
 def component(cell: str) -> str:
     """The component that a cell is part of."""
     prefix = next(p for p in sorted(COMPONENTS, key=len, reverse=True) if cell.startswith(p))
     return COMPONENTS[prefix]
 
 
-def describe(best: Placed, runs: Sequence[Placed],
+def describe(fastest: Attempt, runs: Sequence[Attempt],
              by_component: Mapping[str, Counter[str]]) -> dict[str, Any]:
     """The part of ``hardware.json`` that comes out of the tools."""
+    best = fastest.placed
     return {
         "seed": best.seed,
         "resources": {name: {"used": best.used[cell], "available": best.available[cell]}
                       for cell, name in CELLS.items()},
         "components": {name: _scarce(cells) for name, cells in by_component.items()},
         "paths": [_path(path) for path in best.paths],
-        "seeds": [{"seed": run.seed, "reached": run.reached,
-                   "clocks": {p.start: p.reached_mhz for p in run.paths if p.start == p.end},
-                   **asdict(run.took)} for run in runs],
+        "seeds": [_seed(run) for run in runs],
     }
+
+
+def _seed(run: Attempt) -> dict[str, Any]:
+    placed = run.placed
+    return {"seed": placed.seed, "reached": placed.reached,
+            "clocks": {p.start: p.reached_mhz for p in placed.paths if p.start == p.end},
+            "macros": {"tiles": round(run.macros_tiles), "random": round(run.macros_random_tiles)},
+            **asdict(placed.took)}
 
 
 def _path(path: TimingPath) -> dict[str, Any]:

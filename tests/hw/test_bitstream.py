@@ -5,6 +5,7 @@ The real tools are in tests/rtl/test_bitstream.py.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,25 +21,11 @@ from hw.bitstream.report import summary
 from hw.spec.config import PRESETS, ArrayConfig
 
 SYSTEM, SDRAM = "$glbnet$soc_files_crg_clkout0", "$glbnet$sdrio_clk"
-NETLIST = """\
-{
-  "cells": {
-    "macrame.array.pe_0": {
-      "type": "MULT18X18D",
-    },
-    "macrame.\\\\load.x_CCU2C_S0": {
-      "type": "CCU2C",
-    },
-    "macrame.load.y": {
-      "type": "LUT4",
-    },
-    "VexRiscv.y": {
-      "type": "TRELLIS_FF",
-    },
-    "soc_files_z": {
-      "type": "DP16KD",
-    },
-"""
+NETLIST = json.dumps({"modules": {"soc": {"ports": {"clk": {"bits": [2]}}, "cells": {
+    name: {"type": kind, "attributes": {}, "connections": {"C": [2, "0"]}} for name, kind in (
+        ("macrame.array.pe_0", "MULT18X18D"), ("macrame.\\load.x_CCU2C_S0", "CCU2C"),
+        ("macrame.load.y", "LUT4"), ("VexRiscv.y", "TRELLIS_FF"), ("soc_files_z", "DP16KD"))}}}},
+    indent=2)
 CELLS = """\
     "macrame.array.pe_0": {
       "attributes": {
@@ -160,7 +147,7 @@ def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
     assert "the boot ROM is empty" in out.out and out.err == ""
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"board.bit", "floorplan.png", "hardware.json"} < names
-    assert not any(name.endswith((".tmp", ".cells")) for name in names)
+    assert not any(name.endswith((".tmp", ".cells", ".netlist")) for name in names)
 
 
 def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Path,
@@ -172,6 +159,43 @@ def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Pat
     assert [run["seed"] for run in found["seeds"]] == [1, 2, 3]
     assert (tmp_path / "out" / "board.bit").read_text() == "seed 2"
     assert capsys.readouterr().out.count("51.0") == 1
+
+
+def test_macros_have_sites_before_nextpnr_begins(played: Tools, tmp_path: Path) -> None:
+    played.make("nextpnr-ecp5", PLACE.format(cells=CELLS, reports=[report()]) + """
+module = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["soc"]
+pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]))
+""")
+    netlist = json.loads(NETLIST)
+    cells = netlist["modules"]["soc"]["cells"]
+    # without a wire, every site is as good as any other
+    cells["loose"] = {"type": "DP16KD", "attributes": {}, "connections": {}}
+    played.make("yosys", f"pathlib.Path('netlist.json').write_text({json.dumps(netlist)!r})")
+    assert make(tmp_path / "out", "--seeds", "1", "2") == 0
+    first, second = (
+        {name: cell["attributes"]["BEL"] for name, cell in json.loads(
+            (tmp_path / "out" / f"cells-{seed}").read_text()).items() if cell["attributes"]}
+        for seed in (1, 2))
+    assert first.keys() == {"macrame.array.pe_0", "soc_files_z", "loose"}
+    assert re.fullmatch(r"X\d+/Y\d+/MULT18_\d", first["macrame.array.pe_0"])
+    assert re.fullmatch(r"X\d+/Y\d+/EBR\d", first["soc_files_z"])
+    assert first["loose"] != second["loose"]
+    found = made(tmp_path / "out")
+    assert all(0 < run["macros"]["tiles"] <= run["macros"]["random"] for run in found["seeds"])
+    assert found["took"]["macros"]["seconds"] > 0
+
+
+def test_too_many_macros_are_told_without_nextpnr(played: Tools, tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    cell = {"type": "DP16KD", "attributes": {}, "connections": {}}
+    netlist = json.dumps({"modules": {"soc": {"ports": {}, "cells": {
+        f"ram_{n}": cell for n in range(209)}}}})
+    played.make("yosys", f"pathlib.Path('netlist.json').write_text({netlist!r})")
+    played.make("nextpnr-ecp5", "sys.exit('was run')")
+    assert make(tmp_path / "out") == 1
+    assert capsys.readouterr().err == (
+        "error: The design must fit the LFE5U-85F-6BG381, not take 209 of 208 DP16KD; choose a "
+        "smaller core with --target.\n")
 
 
 def test_a_path_between_two_clocks_counts(played: Tools, tmp_path: Path,
