@@ -5,6 +5,7 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 
 from hw.formal.axi_rules import ReadSlave, assert_held
+from hw.formal.bursts import assert_last
 from hw.formal.fifos import words_inside
 from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
@@ -24,6 +25,8 @@ class ReadMasterRules(wiring.Component):
         m = Module()
         dut = ReadMaster(self.bus_bytes, **self.sizes)
         probe = m.submodules.dut = Probe(dut)
+        for path in ("split_fetch", "split_data"):
+            assert_last(m, probe.component(path), probe, path)
         free_inputs(m, dut, but=("axi",))
         slave = m.submodules.slave = ReadSlave(dut.axi, bursts=dut.bursts)
         asked = slave.asked

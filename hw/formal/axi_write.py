@@ -5,6 +5,7 @@ from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 
 from hw.formal.axi_rules import WriteSlave
+from hw.formal.bursts import assert_last
 from hw.formal.fifos import words_inside
 from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
@@ -24,6 +25,7 @@ class WriteMasterRules(wiring.Component):
         m = Module()
         dut = WriteMaster(self.bus_bytes, **self.sizes)
         probe = m.submodules.dut = Probe(dut)
+        assert_last(m, probe.component("split"), probe, "split")
         free_inputs(m, dut, but=("axi",))
         slave = m.submodules.slave = WriteSlave(dut.axi, bursts=dut.bursts)
         axi, asked, client = dut.axi, slave.asked, dut.client

@@ -9,7 +9,21 @@ from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
 from hw.rtl.axi_burst import REQUEST, BurstSplitter
 
-__all__ = ["PROOFS", "SplitterRules"]
+__all__ = ["PROOFS", "SplitterRules", "assert_last"]
+
+
+def assert_last(m, splitter: BurstSplitter, probe: Probe, path: str = "") -> None:
+    """Assert what a splitter remembers of its burst: whether it is the run's last.
+
+    Parameters
+    ----------
+    path
+        Of the splitter in what `probe` looks into; itself if empty.
+    """
+    beat, more, ends = (probe.signal(f"{path}.{name}".lstrip("."))
+                        for name in ("beat", "more", "ends"))
+    room = ~beat & (splitter.burst_beats - 1)
+    m.d.comb += Assert(implies(splitter.o.valid, ends == (more <= room)))
 
 
 class SplitterRules(wiring.Component):
@@ -64,6 +78,7 @@ class SplitterRules(wiring.Component):
             Cover(left & ends & (done == 2 * burst_beats + 1)),
         ]
         # Inside.
+        assert_last(m, dut, probe)
         more = probe.signal("more")
         m.d.comb += [
             Assert(implies(dut.o.valid, probe.signal("beat") == first)),

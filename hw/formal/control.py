@@ -160,11 +160,11 @@ class RunEnd(wiring.Component):
         # The cycle before.
         was_running, could_reset, could_end = Signal(), Signal(), Signal()
         started, had_aborted = Signal(), Signal()
-        seen = Signal(range(9))  # cycles since the first fault
+        seen = Signal(range(14))  # cycles since the first fault
         m.d.sync += [
             was_running.eq(dut.running), could_reset.eq(dut.bus_idle),
             started.eq(dut.started), could_end.eq(dut.finished),
-            seen.eq(Mux(any_fault & dut.running, Mux(seen == 8, 8, seen + 1), 0)),
+            seen.eq(Mux(any_fault & dut.running, Mux(seen == 13, 13, seen + 1), 0)),
         ]
         with m.If(dut.started):
             m.d.sync += had_aborted.eq(0)
@@ -190,7 +190,7 @@ class RunEnd(wiring.Component):
             Assert(implies(probe.in_state("", "Finish"), was_over & ~any_fault)),
             Assert(implies(probe.in_state("", "Finish"),
                            (probe.signal("source") == 0) & ~probe.signal("found"))),
-            Assert(implies(seen == 7, dut.cause != Fault.NONE)),
+            Assert(implies(seen == 12, dut.cause != Fault.NONE)),
             Cover(ended & dut.done),
             Cover(ended & (dut.cause == Fault.BUS_READ) & (dut.instruction == 5)),
             Cover(ended & (dut.cause == Fault.WATCHDOG)),
@@ -202,8 +202,8 @@ PROOFS = (
     Proof(name="control.registers", harness=lambda: RegisterBus(PRESETS["test-4x4"]),
           claim="AXI4-Lite: one response per request, in three and two cycles, held until taken; "
                 "registers read as written; windows change only in reset and start at bus words"),
-    Proof(name="control.end", harness=lambda: RunEnd(PRESETS["test-4x4"]), depth=12,
+    Proof(name="control.end", harness=lambda: RunEnd(PRESETS["test-4x4"]), depth=18,
           claim="a run ends only while the bus is idle, done or with a cause, never both; units "
-                "are in reset exactly while nothing runs; seven cycles after a fault was reported "
+                "are in reset exactly while nothing runs; twelve cycles after a fault was reported "
                 "its cause is visible; ABORTED and WATCHDOG only if they can be"),
 )

@@ -9,6 +9,7 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
 
+from hw.formal.bursts import assert_last
 from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
 from hw.rtl.top import Core
@@ -236,12 +237,10 @@ class BurstWindows(_CoreHarness):
             m.d.sync += [window.eq(chosen), at.eq(offset & -bus)]
         with m.Elif(dut.o.valid & dut.o.ready):
             m.d.sync += at.eq(at + (dut.o.payload.more + 1) * bus)
-        beat, more, end, ends = (probe.signal(f"{path}.{part}")
-                                 for part in ("beat", "more", "end", "ends"))
-        room = ~beat & (dut.burst_beats - 1)
+        assert_last(m, dut, probe, path)
+        beat, more, end = (probe.signal(f"{path}.{part}") for part in ("beat", "more", "end"))
         valid = dut.o.valid
         m.d.comb += [
-            Assert(implies(valid, ends == (more <= room))),
             Assert(implies(valid, Cat(window == w for w in windows).any())),
             Assert(implies(valid, (at % bus == 0) & (beat * bus == (window[:32] + at)[:32]))),
             Assert(implies(valid, at + more * bus + end <= window[32:])),

@@ -77,7 +77,7 @@ class BurstSplitter(wiring.Component):
         ends = Signal(reset_less=True)  # this burst is the run's last
 
         # One burst: to the next multiple of its full length, or to the end.
-        in_burst = bits_for(self.burst_beats - 1)
+        in_burst = (self.burst_beats - 1).bit_length()
         room = _room(beat, self.burst_beats)
         after = (more - room - 1)[:len(more)]
         m.d.comb += [
