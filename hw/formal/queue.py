@@ -145,8 +145,8 @@ PROOFS = (
     Proof(name="queue.order", depth=2,
           harness=lambda: QueueRules(PRESETS["test-4x4"], Queue.LOAD),
           claim="an instruction leaves its queue once, in order, unchanged, with all its tokens "
-                "and as soon as they are there; its signals are given when it is done; the oldest "
-                "is blamed (LOAD queue of test-4x4)"),
+                "and the cycle after they are there; its signals are given when it is done; the "
+                "oldest is blamed (LOAD queue of test-4x4)"),
     Proof(name="queue.order_16", depth=2, fast=False,
           harness=lambda: QueueRules(PRESETS["ulx3s-85f"], Queue.POST),
           claim="likewise, POST queue of ulx3s-85f"),

@@ -138,7 +138,7 @@ PROOFS = (
           claim="each of the twelve counters holds given less taken, never wraps, and reports "
                 "every token that it cannot hold; 2 and 16 bits"),
     Proof(name="tokens.sequencer", harness=lambda: SequencerTokens(PRESETS["test-4x4"]),
-          claim="as connected in the sequencer: an instruction starts exactly if all its tokens "
-                "are there (no deadlock), takes and gives just its own, and a token too many "
-                "becomes the giver's fault"),
+          claim="as connected in the sequencer: an instruction starts only if all its tokens "
+                "are there, and the cycle after (no deadlock), takes and gives just its own, and a "
+                "token too many becomes the giver's fault"),
 )
