@@ -106,7 +106,7 @@ def estimate(config: ArrayConfig, styles: Sequence[str]) -> dict[str, Resources]
     return {
         "array": _array(c, styles, stored),
         "post": Resources(
-            lut4=2350 + 93 * c.rows + 864 * lanes + lut_rams, ff=1100 + 56 * c.rows + 565 * lanes,
+            lut4=2330 + 93 * c.rows + 734 * lanes + lut_rams, ff=1180 + 56 * c.rows + 673 * lanes,
             dsp=_LANE_DSP * lanes, ebr=blocks("parameters", "tables", "add tables")),
         "load": Resources(
             lut4=2260 + 200 * c.bus_bytes + 50 * c.rows + 19 * width + 60 * bits,
@@ -114,12 +114,12 @@ def estimate(config: ArrayConfig, styles: Sequence[str]) -> dict[str, Resources]
         "store": Resources(lut4=1260 + 25 * c.bus_bytes + 4 * c.rows + 44 * bits,
                            ff=870 + 15 * c.bus_bytes + 6 * bits),
         "mac": Resources(lut4=1060, ff=420 + 30 * bits),
-        "scratchpad": Resources(lut4=(16 + 20 * parts) * c.rows,
-                                ff=8 + 37 * c.rows + stored["scratchpad"].registers,
+        "scratchpad": Resources(lut4=(18 + 14 * parts) * c.rows,
+                                ff=8 + 40 * c.rows + stored["scratchpad"].registers,
                                 ebr=blocks("scratchpad")),
-        "sequencer": Resources(lut4=3510 + 22 * bits + 4 * _queue_rams(c), ff=2710 + 33 * bits,
+        "sequencer": Resources(lut4=3050 + 22 * bits + 4 * _queue_rams(c), ff=2710 + 33 * bits,
                                ebr=blocks("fetched instructions")),
-        "bus": Resources(lut4=740 + 75 * c.bus_bytes, ff=435 + 18 * c.bus_bytes,
+        "bus": Resources(lut4=560 + 75 * c.bus_bytes, ff=260 + 18 * c.bus_bytes,
                          ebr=blocks("beats")),
     }
 
@@ -138,12 +138,12 @@ def _array(config: ArrayConfig, styles: Sequence[str], stored: Mapping[str, Stor
         sum_bits += terms * bits
     memory = {name: stored[name] for name in ("weights", "accumulators")}
     return Resources(
-        lut4=(50 + columns * (241 + 23 * sums[0] + 93 * sums[1])
-              + counts["lut"] * (108 * r - 37) + pairs * (72 * r - 107)
+        lut4=(50 + columns * (231 + 23 * sums[0] + 93 * sums[1])
+              + counts["lut"] * (102 * r - 37) + pairs * (62 * r - 107)
               + 32 * lanes * (columns // lanes - 1)
               + sum(4 * m.lut_rams for m in memory.values())
               - (60 * columns if memory["accumulators"].lut_rams else 0)),
-        ff=77 + 32 * lanes + columns * (224 + 40 * r + sum_bits) + pairs * (24 * r - 28),
+        ff=77 + 32 * lanes + columns * (175 + 40 * r + sum_bits) + pairs * (18 * r - 28),
         dsp=r * (counts["inferred"] + pairs), ebr=sum(m.blocks for m in memory.values()))
 
 

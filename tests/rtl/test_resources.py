@@ -11,6 +11,7 @@ from amaranth.back import rtlil
 from amaranth.lib.memory import Memory as RtlMemory
 from amaranth.lib.wiring import Out
 
+from hw.bitstream.boards import BOARDS as BITSTREAM_BOARDS
 from hw.bitstream.synthesize import cells_by_component, synthesize
 from hw.bitstream.tools import find
 from hw.generate import MODULE, core_rtlil
@@ -21,6 +22,8 @@ from hw.spec.config import PRESETS
 from hw.spec.resources import scratchpad_parts
 
 pytestmark = pytest.mark.rtl
+
+SYNTH = BITSTREAM_BOARDS["ulx3s-85f"].device.synth
 
 
 def test_memories_become_what_the_model_says(tmp_path: Path) -> None:
@@ -54,7 +57,7 @@ def test_memories_become_what_the_model_says(tmp_path: Path) -> None:
                      for n, words in enumerate(scratchpad_parts(config.scratchpad_words))}
     (tmp_path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports))
     find("yosys").run("-q", "-p", "read_rtlil top.il; hierarchy -top top; flatten; "
-                      "synth_ecp5 -top top -run begin:map_ffram; "
+                      f"{SYNTH} -top top -run begin:map_ffram; "
                       "select top; write_json -selected netlist.json",
                       folder=tmp_path, log="yosys.out")
     found = cells_by_component(tmp_path / "netlist.json",
@@ -71,7 +74,7 @@ def _is(model: Storage, cells: Counter[str]) -> bool:
 def test_a_core_takes_what_the_model_says(tmp_path: Path) -> None:
     board, config = BOARDS["ulx3s-85f"], PRESETS["test-4x4"]
     netlist = synthesize(tmp_path, {f"{MODULE}.il": core_rtlil(config, board.multipliers(config))},
-                         top=MODULE, synth="synth_ecp5")
+                         top=MODULE, synth=SYNTH)
     cells = cells_by_component(netlist.path, {"": "core"})["core"]
     core = board.core(config)
     assert core is not None
