@@ -82,3 +82,20 @@ def test_a_core_takes_what_the_model_says(tmp_path: Path) -> None:
     luts = cells["LUT4"] + 2 * cells["CCU2C"] + 4 * cells["TRELLIS_DPR16X4"]
     assert abs(core.lut4 / (PLACED * luts) - 1) < ERROR
     assert abs(core.ff / cells["TRELLIS_FF"] - 1) < ERROR
+
+
+def test_copies_of_a_register_are_kept_if_they_ask_for_it(tmp_path: Path) -> None:
+    """Short wires to what is spread over the FPGA. The other copies are merged, here into one of
+    those that are kept.
+    """
+    m, value = Module(), Signal(4)
+    outputs = []
+    for name, attributes in (("kept", {"keep": 1}), ("merged", {})):
+        for i in range(3):
+            copy = Signal(4, name=f"{name}_{i}", attrs=attributes, reset_less=True)
+            outputs.append(output := Signal(4, name=f"{name}_{i}_out"))
+            m.d.sync += copy.eq(value)
+            m.d.comb += output.eq(copy)
+    text = rtlil.convert(m, name="top", ports=[value, *outputs])
+    netlist = synthesize(tmp_path, {"top.il": text}, top="top", synth=SYNTH)
+    assert cells_by_component(netlist.path, {"": "all"})["all"]["TRELLIS_FF"] == 3 * 4
