@@ -30,9 +30,9 @@ def test_an_array_that_does_not_fit_is_refused(model: Path, tmp_path: Path,
     assert first == ("error: an array of 32x16 must fit the LFE5U-85F of the board 'ulx3s-85f', "
                      "and this one does not:")
     assert ebr == (
-        "  block RAMs (DP16KD) must be at most 208, not 224: 219 of the core (scratchpad 128, "
+        "  block RAMs (DP16KD) must be at most 208, not 226: 219 of the core (scratchpad 128, "
         "weights 32, accumulators 32, tables 8, add tables 16, beats 2, fetched instructions 1) "
-        "and 5 of the system. Lower --scratchpad-words, --weight-words, --accumulator-words or "
+        "and 7 of the system. Lower --scratchpad-words, --weight-words, --accumulator-words or "
         "--post-lanes.")
     assert luts.startswith("  LUTs must be at most 83640, not about 1")
     assert last == "  For simulation alone, add --any-size."
@@ -63,7 +63,7 @@ def test_targets_are_printed_with_their_boards(capsys: pytest.CaptureFixture[str
     assert boards[0][:3] == ["ulx3s-85f", "LFE5U-85F", "LUT4"] and boards[0][3].startswith("~ ")
     assert boards[2:4] == [
         ["", "", "MULT18X18D", "152", "0", "156", "97%"],
-        ["", "", "DP16KD, 18 Kbit", "195", "5", "208", "96%"]]
+        ["", "", "DP16KD, 18 Kbit", "195", "7", "208", "97%"]]
     assert boards[4] == ["icebreaker-up5k", "iCE40UP5K", "LUT4", "not estimated", "", "5,280", ""]
     assert boards[-1] == ["", "", "SB_SPRAM256KA, 256 Kbit", "not estimated", "", "4", ""]
 
