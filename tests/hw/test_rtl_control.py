@@ -277,7 +277,7 @@ def test_the_earliest_of_simultaneous_faults_counts_and_the_bus_is_waited_for() 
         await ctx.tick()
         report(ctx, dut, Queue.MAC, Fault.ALIGNMENT, 1)
         assert ctx.get(dut.halt) and not ctx.get(dut.reset)
-        await ctx.tick().repeat(7)
+        await ctx.tick().repeat(12)
         assert ctx.get(dut.cause) == Fault.ON_CHIP_RANGE
         await ctx.tick().repeat(50)
         assert ctx.get(dut.running) and not ctx.get(dut.reset)
