@@ -8,7 +8,7 @@ from amaranth.back import rtlil, verilog
 from hw.rtl.top import Core
 from hw.spec.config import ArrayConfig
 
-__all__ = ["MODULE", "core_rtlil", "core_verilog"]
+__all__ = ["MODULE", "colliding", "core_rtlil", "core_verilog"]
 
 #: Name of the top module.
 MODULE = "macrame"
@@ -35,13 +35,20 @@ def core_rtlil(config: ArrayConfig, multiplier: str | Sequence[str]) -> str:
     """Generate the core for Yosys, with multipliers of these styles:
     :class:`hw.rtl.multiplier.MultiplierStyle`, one for all or one for each column.
 
-    A registered read port that is not transparent may give anything for a word that is written in
-    the same cycle. Amaranth would promise the old contents, which many block RAMs do not give:
-    Yosys then adds a comparator, and registers for address and data, to each of them. Nothing uses
-    such a word: on-chip memories say that what is written can be read from the next cycle on, and
+    Its memories are those of :func:`colliding`: nothing uses a word that is read while it is
+    written. On-chip memories say that what is written can be read from the next cycle on, and
     Amaranth's FIFOs read only words that were there before.
     """
-    text: str = rtlil.convert(Core(config, multiplier), name=MODULE, emit_src=False)
+    return colliding(rtlil.convert(Core(config, multiplier), name=MODULE, emit_src=False))
+
+
+def colliding(text: str) -> str:
+    """Change RTLIL of Amaranth: a registered read port that is not transparent may give anything
+    for a word that is written in the same cycle.
+
+    Amaranth would promise the old contents, which many block RAMs do not give: Yosys then adds a
+    comparator, and registers for address and data, to each of them, or two block RAMs for one.
+    """
     return _READ_PORT.sub(_collides, text)
 
 

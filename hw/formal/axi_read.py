@@ -79,11 +79,11 @@ class ReadMasterRules(wiring.Component):
 
 PROOFS = (
     Proof(name="read.rules", depth=2, cover_depth=25,
-          harness=lambda: ReadMasterRules(4, burst_beats=2, bursts=3, beats=4),
+          harness=lambda: ReadMasterRules(4, burst_beats=2, bursts=3, beats=5),
           claim="AR stays as it is until ARREADY; no burst crosses a multiple of 4096; never more "
                 "bursts under way than have owners, never more beats than have room, so that "
                 "RREADY is always 1; beats stay until their client takes them; a burst that waits "
-                "starts (no deadlock); halt begins nothing (bursts of 2, 3 under way, 4 beats)"),
+                "starts (no deadlock); halt begins nothing (bursts of 2, 3 under way, 5 beats)"),
     Proof(name="read.rules_16", depth=1, cover_depth=35, fast=False,
           harness=lambda: ReadMasterRules(16, burst_beats=8, bursts=8, beats=16),
           claim="likewise (bus of 16 bytes, bursts of 8, 8 under way, 16 beats)"),

@@ -27,7 +27,7 @@ class ScratchpadMemory(wiring.Component):
     Port A reads. Port B reads or writes: both have the one address, and of what it reads while it
     writes nothing is used, which is what merges them into one port of the block RAM. Each byte has
     its own write enable. Nothing is used of what A reads while B writes the same word, either: for
-    synthesis it may be anything (:func:`hw.generate.core_rtlil`), for block RAMs of the ECP5 give
+    synthesis it may be anything (:func:`hw.generate.colliding`), for block RAMs of the ECP5 give
     neither the old nor the new bytes.
 
     Block RAMs are spread over the whole FPGA, and wires to all of them are slow. So each part has

@@ -17,7 +17,8 @@ _EMULATION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """A memory with a port to write and a registered one to read, which reads old data.
+    """A memory with a port to write and a registered one to read, which may read anything where
+    it is written in the same cycle (:func:`hw.generate.colliding`).
 
     Parameters
     ----------
@@ -60,16 +61,13 @@ def _lut_ram(memory: Memory) -> tuple[float, Storage]:
     """RAM of LUTs: 16 words of 4 bits, one port to read each."""
     ways, reads = -(-memory.words // 16), 2 if memory.bytes_written else 1
     rams = ways * -(-memory.bits // 4) * reads
-    # Registers behind the ports; new data instead of old ones for the scratchpad's.
-    logic = 5 if memory.bytes_written else 1
-    return (4 * rams + _around(memory, ways) + _EMULATION * logic,
+    # A register behind each port to read.
+    return (4 * rams + _around(memory, ways) + _EMULATION * reads,
             Storage(lut_rams=rams))
 
 
 def _block_rams(memory: Memory) -> Iterator[tuple[float, Storage]]:
     """Block RAMs of 16 K bits, or 18 K where words have parity: true dual-port, then simple."""
-    # Old data are read by logic around the block; so are new ones at the scratchpad's other port.
-    logic = 4 if memory.bytes_written else 7
     simple = () if memory.bytes_written else ((2048, 9), (1024, 18), (512, 36))
     for shapes in (((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18)), simple):
         best: tuple[float, Storage] | None = None
@@ -78,7 +76,7 @@ def _block_rams(memory: Memory) -> Iterator[tuple[float, Storage]]:
             bits = (memory.bits // 8 * -(-8 // granule) if memory.bytes_written
                     else -(-memory.bits // granule)) * granule
             blocks = -(-ways * bits // width)
-            cost = 128 * blocks + _around(memory, ways) + _EMULATION * logic
+            cost = 128 * blocks + _around(memory, ways) + _EMULATION
             # Yosys compares with the best cost rounded down.
             if best is None or cost < int(best[0]):
                 best = cost, Storage(blocks=blocks)

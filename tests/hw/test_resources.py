@@ -43,7 +43,7 @@ def test_agrees_with_placed_systems(target: str) -> None:
     (Memory(words=64, bits=61), Storage(blocks=2)),
     (Memory(words=32, bits=61), Storage(lut_rams=32)),
     (Memory(words=32, bits=32), Storage(lut_rams=16)),
-    (Memory(words=48, bits=32), Storage(lut_rams=24)),
+    (Memory(words=48, bits=32), Storage(blocks=1)),
     (Memory(words=64, bits=32), Storage(blocks=1)),
     (Memory(words=8192, bits=128, bytes_written=True), Storage(blocks=64)),
     (Memory(words=1024, bits=128, bytes_written=True), Storage(blocks=8)),

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Out
 from hw.bitstream.boards import BOARDS as BITSTREAM_BOARDS
 from hw.bitstream.synthesize import cells_by_component, synthesize
 from hw.bitstream.tools import find
-from hw.generate import MODULE, core_rtlil
+from hw.generate import MODULE, colliding, core_rtlil
 from hw.rtl.scratchpad import ScratchpadMemory
 from hw.spec.block_ram import Memory, Storage, storage
 from hw.spec.boards import BOARDS, ERROR, PLACED
@@ -55,7 +55,7 @@ def test_memories_become_what_the_model_says(tmp_path: Path) -> None:
             port(Value.cast(value), f"s{i}_{key}", read=member.flow is Out)
         expected |= {f"s{i}.part_{n}": Memory(words=words, bits=8 * config.rows, bytes_written=True)
                      for n, words in enumerate(scratchpad_parts(config.scratchpad_words))}
-    (tmp_path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports))
+    (tmp_path / "top.il").write_text(colliding(rtlil.convert(m, name="top", ports=ports)))
     find("yosys").run("-q", "-p", "read_rtlil top.il; hierarchy -top top; flatten; "
                       f"{SYNTH} -top top -run begin:map_ffram; "
                       "select top; write_json -selected netlist.json",
