@@ -83,9 +83,7 @@ class QueueRules(wiring.Component):
                            dut.o.valid)),
             Assert(implies(waiting != 0, head_valid | ~arriving)),
             Assert(dut.take == (first.wait & left.replicate(len(Queue)))),
-            Assert(implies(dut.waiting, head_valid)),
-            Assert(implies(all_there, ~dut.waiting)),
-            Assert(implies(head_valid & missing, dut.waiting)),
+            Assert(dut.waiting == (head_valid & ~complete)),
         ]
         self._follow(m, dut, probe, entered, left)
         return m
