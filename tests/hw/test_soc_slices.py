@@ -1,7 +1,7 @@
 """Between the core and LiteDRAM: a port as wide as the core's words."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -49,6 +49,18 @@ class Memory:
             yield
 
 
+def send(endpoint: Any, payloads: Iterable[Mapping[str, int]]) -> Iterator[Any]:
+    """Offer each until it is taken, without a pause."""
+    for payload in payloads:
+        yield endpoint.valid.eq(1)
+        for name, value in payload.items():
+            yield getattr(endpoint, name).eq(value)
+        yield
+        while not (yield endpoint.ready):
+            yield
+    yield endpoint.valid.eq(0)
+
+
 @pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("pause", [0, 0.5])
 def test_words_are_parts_in_order_one_a_cycle(width: int, pause: float) -> None:
@@ -60,29 +72,6 @@ def test_words_are_parts_in_order_one_a_cycle(width: int, pause: float) -> None:
     enabled = [draw.getrandbits(width // 8) for _ in range(WORDS)]
     read: list[int] = []
 
-    def commands() -> Iterator[Any]:
-        port = converter.port
-        for write in (True, False):
-            for n in range(WORDS):
-                yield port.cmd.valid.eq(1)
-                yield port.cmd.we.eq(write)
-                yield port.cmd.addr.eq(1000 + n)
-                yield
-                while not (yield port.cmd.ready):
-                    yield
-        yield port.cmd.valid.eq(0)
-
-    def write_data() -> Iterator[Any]:
-        port = converter.port
-        for word, strobes in zip(words, enabled, strict=True):
-            yield port.wdata.valid.eq(1)
-            yield port.wdata.data.eq(word)
-            yield port.wdata.we.eq(strobes)
-            yield
-            while not (yield port.wdata.ready):
-                yield
-        yield port.wdata.valid.eq(0)
-
     def read_data() -> Iterator[Any]:
         port = converter.port
         yield port.rdata.ready.eq(1)
@@ -91,7 +80,12 @@ def test_words_are_parts_in_order_one_a_cycle(width: int, pause: float) -> None:
                 read.append((yield port.rdata.data))
             yield
 
-    run_simulation(converter, [commands(), write_data(), read_data(), passive(memory.run)()])
+    run_simulation(converter, [
+        send(converter.port.cmd, [{"we": write, "addr": 1000 + n}
+                                  for write in (True, False) for n in range(WORDS)]),
+        send(converter.port.wdata, [{"data": word, "we": strobes}
+                                    for word, strobes in zip(words, enabled, strict=True)]),
+        read_data(), passive(memory.run)()])
     masks = [sum(0xff << 8 * i for i in range(width // 8) if strobes >> i & 1)
              for strobes in enabled]
     assert read == [word & mask for word, mask in zip(words, masks, strict=True)]
