@@ -176,7 +176,7 @@ class RunEnd(wiring.Component):
             Assert(dut.reset == ~dut.running),
             Assert(implies(dut.running & ~was_running, started)),
             Assert(implies(ended, could_reset)),
-            Assert(implies(~dut.running, dut.halt)),
+            Assert(dut.halt == (~probe.in_state("", "Run")).replicate(len(dut.halt))),
             Assert(implies(ended, dut.done == (dut.cause == Fault.NONE))),
             Assert(implies(ended & dut.done, could_end)),
             Assert(implies(dut.finished, dut.bus_idle)),

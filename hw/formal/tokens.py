@@ -109,8 +109,8 @@ class SequencerTokens(wiring.Component):
                 Assume(implies(unit.done, unfinished.level != 0)),
                 # The dispatcher refuses instructions that name their own queue.
                 Assume(implies(head, ~offered.wait[q])),
-                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt)),
-                Assert(implies(running & known & head & room & ~supervisor.halt, unit.i.valid)),
+                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt[q])),
+                Assert(implies(running & known & head & room & ~supervisor.halt[q], unit.i.valid)),
                 Assert(implies(head & probe.signal(f"{name}.complete"), there)),
                 Cover(unit.i.valid & (offered.wait != 0)),
             ]

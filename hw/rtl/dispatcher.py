@@ -101,6 +101,7 @@ class Dispatcher(wiring.Component):
         opcode = Signal(OPCODE.width)
         refused_before, refused = Signal(), Signal()
         failed = Signal()
+        sent = Signal(len(Queue))  # in a register: it writes to distant memories
         offset = Signal(32)  # bytes
         cause = Signal.like(self.fault.cause)
         address = Signal.like(self.fault.address)
@@ -132,23 +133,22 @@ class Dispatcher(wiring.Component):
                     for code, queue in QUEUE_OF.items():
                         with m.Case(code):
                             m.d.comb += own.eq(fields.wait[queue] | fields.signal[queue])
+                            m.d.sync += sent[queue].eq(1)
                 m.next = "Send"
                 with m.If(opcode == Opcode.END):
                     m.next = "End"
                 with m.If(refused | own):
-                    m.d.sync += cause.eq(Fault.ILLEGAL_INSTRUCTION)
+                    m.d.sync += [sent.eq(0), cause.eq(Fault.ILLEGAL_INSTRUCTION)]
                     m.next = "Fault"
                 with m.If(failed):
-                    m.d.sync += [cause.eq(Fault.BUS_READ), address.eq(self.window.base + offset)]
+                    m.d.sync += [sent.eq(0), cause.eq(Fault.BUS_READ),
+                                 address.eq(self.window.base + offset)]
                     m.next = "Fault"
             with m.State("Send"):
-                with m.Switch(opcode):
-                    for code, queue in QUEUE_OF.items():
-                        with m.Case(code):
-                            m.d.comb += [self.o[queue].valid.eq(1),
-                                         self.dispatched.eq(self.o[queue].ready)]
+                m.d.comb += self.dispatched.eq((sent & Cat(o.ready for o in self.o)).any())
                 with m.If(self.dispatched):
-                    m.d.sync += [self.index.eq(self.index + 1), offset.eq(offset + size)]
+                    m.d.sync += [sent.eq(0), self.index.eq(self.index + 1),
+                                 offset.eq(offset + size)]
                     m.next = "Assemble"
             with m.State("End"):
                 m.d.comb += [self.ended.eq(1), buffer.r_en.eq(1)]
@@ -157,8 +157,8 @@ class Dispatcher(wiring.Component):
                 with m.If(self.drained):
                     m.d.sync += self.fault.valid.eq(1)
         m.d.comb += [self.fault.cause.eq(cause), self.fault.address.eq(address)]
-        for o in self.o:
-            m.d.comb += [o.payload.instruction.eq(word), o.payload.index.eq(self.index)]
+        for o, valid in zip(self.o, sent):
+            m.d.comb += [o.valid.eq(valid), o.payload.instruction.eq(word), o.payload.index.eq(self.index)]
         return m
 
     def _reserved(self, m: Module, opcode, number, beat) -> Signal:

@@ -34,7 +34,7 @@ class LoadUnit(wiring.Component):
     of a row are not read, except those that share a beat with it.
 
     Timing: the first request leaves ``b + 5`` cycles after the instruction was accepted, b as in
-    :class:`~hw.rtl.transfer.TransferCheck`; a word is offered four cycles after its last beat
+    :class:`~hw.rtl.transfer.TransferCheck`; a word is offered five cycles after its last beat
     came from the read master. Words follow as fast as :class:`~hw.rtl.unpack.Unpacker` makes
     them, beats permitting: a plain LOAD takes a beat or a word per cycle, whichever is more,
     LOAD_LINEAR a beat or an element. `done` is two cycles behind the last word. Back to back, an
@@ -112,7 +112,7 @@ class LoadUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.read.beats), arriving.i)
         wiring.connect(m, arriving.o, unpack.beats)
         word = unpack.o.payload
-        bad, leave = Signal(), Signal()
+        bad, broken, leave = Signal(), Signal(), Signal()
         m.d.comb += [
             bad.eq(unpack.o.valid & word.linear & (word.target == LinearTarget.PARAMETERS)
                    & word.element[7][5:].any()),
@@ -122,6 +122,7 @@ class LoadUnit(wiring.Component):
             self.linear.target.eq(word.target), self.linear.index.eq(word.index),
             self.linear.data.eq(word.element),
             unpack.o.ready.eq(Mux(word.linear, ~bad, self.scratchpad.i.ready)),
+            broken.eq(unpack.want & arriving.o.valid & arriving.o.payload.error),
             leave.eq(unpack.o.valid & unpack.o.ready),
         ]
 
@@ -135,16 +136,19 @@ class LoadUnit(wiring.Component):
         ]
         m.d.comb += [self.unit.busy.eq(unfinished != 0),
                      self.unit.stall.eq(unpack.want | (unpack.o.valid & ~unpack.o.ready))]
+        # What is bad or broken stays so, and is reported a cycle later: it is known late.
+        was_bad, was_broken = Signal(), Signal()
+        m.d.sync += [was_bad.eq(bad), was_broken.eq(broken)]
         with m.If(~fault.valid):
             # An element leaves the window too late for the instruction before not to be done.
-            with m.If(bad):
+            with m.If(was_bad):
                 m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.ILLEGAL_INSTRUCTION),
                              fault.address.eq(word.place)]
             with m.Elif(finishing == 0):
                 with m.If(following.o.valid & ~runnable):
                     m.d.sync += [fault.valid.eq(1), fault.cause.eq(job.cause),
                                  fault.address.eq(job.address)]
-                with m.Elif(unpack.want & arriving.o.valid & arriving.o.payload.error):
+                with m.Elif(was_broken):
                     m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.BUS_READ)]
         return m
 

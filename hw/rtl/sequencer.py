@@ -59,7 +59,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             self.interrupt.eq(control.interrupt),
             self.constants.eq(control.constants), self.activations.eq(control.activations),
-            self.reset.eq(supervisor.reset), self.halt.eq(supervisor.halt),
+            self.reset.eq(supervisor.reset), self.halt.eq(supervisor.halt[-1]),
             supervisor.bus_idle.eq(self.bus_idle),
             *(getattr(supervisor, name).eq(getattr(control, name))
               for name in ("start", "abort", "clear", "watchdog")),
@@ -89,8 +89,8 @@ class Sequencer(wiring.Component):
             wiring.connect(m, wiring.flipped(unit.fault), queue.unit_fault)
             wiring.connect(m, queue.fault, supervisor.faults[q])
             m.d.comb += [
-                unit.halt.eq(supervisor.halt),
-                queue.halt.eq(supervisor.halt),
+                unit.halt.eq(supervisor.halt[q]),
+                queue.halt.eq(supervisor.halt[q]),
                 queue.done.eq(unit.done),
                 queue.available.eq(tokens.available[q]),
                 tokens.take[q].eq(queue.take),

@@ -9,6 +9,7 @@ from hw.rtl.axi_write import WriteClient, write_beat
 from hw.rtl.interfaces import ScratchpadClient, ScratchpadOp, Unit
 from hw.rtl.layout import instruction_layout
 from hw.rtl.scratchpad import READ_LATENCY
+from hw.rtl.skid import SkidBuffer
 from hw.rtl.transfer import TransferCheck, TransferLayout
 from hw.rtl.walk import RunWalk, SurfaceWalk
 from hw.spec.config import ArrayConfig, bits_for
@@ -34,6 +35,15 @@ class WordSlot(data.StructLayout):
         slots = max(1, config.bus_bytes // config.rows)
         super().__init__({"data": data.ArrayLayout(8, config.rows),
                           "slot": bits_for(slots - 1), "row_end": 1})
+
+
+class _ReadAhead(data.StructLayout):
+    """A word that is to be read, and what has to be known of it behind that."""
+
+    def __init__(self, config: ArrayConfig) -> None:
+        word = WordSlot(config)
+        super().__init__({"address": bits_for(config.scratchpad_words - 1),
+                          "slot": word["slot"].shape, "row_end": 1})
 
 
 class BeatPacker(wiring.Component):
@@ -100,7 +110,7 @@ class StoreUnit(wiring.Component):
     `bus_bytes`, beats at the ends of rows are written in part.
 
     Timing: the first request leaves ``b + 5`` cycles after the instruction was accepted, b as in
-    :class:`~hw.rtl.transfer.TransferCheck`, the first read a cycle later; then a word or a beat
+    :class:`~hw.rtl.transfer.TransferCheck`, the first read two cycles later; then a word or a beat
     per cycle, whichever is more. Reads go as far ahead as there is room. `done` is two cycles
     behind the response to the last burst. Back to back, an instruction takes a cycle more than
     its data, but at least ``b + 5``. Waits for its scratchpad port and for the write master.
@@ -159,21 +169,25 @@ class StoreUnit(wiring.Component):
         # Read words as long as there is room for them.
         job = data.View(TransferLayout(self.config), jobs.r_data)
         room = Signal(range(_WORDS + 1), init=_WORDS)
-        read = self.scratchpad.i.valid & self.scratchpad.i.ready
+        m.submodules.ahead = ahead = SkidBuffer(_ReadAhead(self.config))
+        asked, read = ahead.i.valid & ahead.i.ready, ahead.o.valid & ahead.o.ready
         m.d.comb += [walk.i.payload[name].eq(job[name])
                      for name in walk.i.payload.shape().members]
         m.d.comb += [
             walk.i.valid.eq(jobs.r_rdy), jobs.r_en.eq(walk.i.ready),
-            self.scratchpad.i.payload.address.eq(walk.o.payload.address),
+            ahead.i.payload.address.eq(walk.o.payload.address),
+            ahead.i.payload.slot.eq(self._slot(m, job, walk, asked)),
+            ahead.i.payload.row_end.eq(walk.o.payload.row_end),
+            ahead.i.valid.eq(walk.o.valid & (room != 0)),
+            walk.o.ready.eq(ahead.i.ready & (room != 0)),
+            self.scratchpad.i.payload.address.eq(ahead.o.payload.address),
             self.scratchpad.i.payload.op.eq(ScratchpadOp.READ),
-            self.scratchpad.i.valid.eq(walk.o.valid & (room != 0)),
-            walk.o.ready.eq(self.scratchpad.i.ready & (room != 0)),
+            self.scratchpad.i.valid.eq(ahead.o.valid), ahead.o.ready.eq(self.scratchpad.i.ready),
         ]
-        m.d.sync += room.eq(room - read + (words.r_rdy & words.r_en))
+        m.d.sync += room.eq(room - asked + (words.r_rdy & words.r_en))
 
         # What belongs to a word waits for it.
-        slot = self._slot(m, job, walk, read)
-        late = Cat(slot, walk.o.payload.row_end)
+        late = Cat(ahead.o.payload.slot, ahead.o.payload.row_end)
         for stage in range(READ_LATENCY):
             before, late = late, Signal(len(late), name=f"late_{stage}", reset_less=True)
             m.d.sync += late.eq(before)

@@ -47,8 +47,11 @@ class Supervisor(wiring.Component):
         The dispatcher reached END.
     bus_idle : In(1)
         No transfer is under way.
-    reset, halt : Out(1)
-        To all units and bus masters. Halt: no new transfers.
+    reset : Out(1)
+        To all units and bus masters.
+    halt : Out(5)
+        No new instructions and transfers: to each queue and its unit, and to the bus masters. These
+        are far from each other: each bit is a register of its own.
     running : Out(1)
         A program runs, or stops and has not stopped yet.
     started, finished : Out(1)
@@ -69,7 +72,7 @@ class Supervisor(wiring.Component):
             "faults": In(FaultReport()).array(_SOURCES),
             "indices": In(index_shape(config)).array(_SOURCES),
             "empty": In(len(Queue)), "ended": In(1), "bus_idle": In(1),
-            "reset": Out(1, init=1), "halt": Out(1), "running": Out(1), "started": Out(1),
+            "reset": Out(1, init=1), "halt": Out(len(Queue) + 1), "running": Out(1), "started": Out(1),
             "finished": Out(1), "cleared": Out(1), "done": Out(1),
             "cause": Out(bits_for(max(Fault))), "instruction": Out(index_shape(config)),
             "address": Out(32)})
@@ -92,7 +95,7 @@ class Supervisor(wiring.Component):
         # Blame: two cycles for each source, to look and to compare; the earliest instruction wins.
         suspects = Signal(_SOURCES)
         source = Signal(range(_SOURCES))
-        compare, found = Signal(), Signal()
+        compare, found = (Signal(name=name) for name in ("compare", "found"))
         cause = Signal.like(self.cause)
         instruction = Signal.like(self.instruction)
         address = Signal.like(self.address)
@@ -100,9 +103,14 @@ class Supervisor(wiring.Component):
         own = data.StructLayout({"valid": 1, "cause": len(self.cause), "address": 32})
         report = Signal(own)
 
+        # Also at the end, when the dispatcher may want to read beyond END, and in the cycle before
+        # the reset acts.
+        halt = Signal.like(self.halt, init=~0, attrs={"keep": 1})
+        m.d.comb += self.halt.eq(halt)
+
         def stop() -> None:
             """Let the driver or the watchdog end the run."""
-            m.d.sync += [suspects.eq(unfinished),
+            m.d.sync += [halt.eq(~0), suspects.eq(unfinished),
                          cause.eq(Mux(self.abort, Fault.ABORTED, Fault.WATCHDOG))]
             m.next = "Blame"
 
@@ -118,16 +126,17 @@ class Supervisor(wiring.Component):
                                      self.address.eq(self.misaligned.address)]
                     with m.Else():
                         m.d.comb += self.started.eq(1)
-                        m.d.sync += self.reset.eq(0)
+                        m.d.sync += [self.reset.eq(0), halt.eq(0)]
                         m.next = "Run"
             with m.State("Run"):
                 m.d.sync += [source.eq(0), compare.eq(0), found.eq(0), address.eq(0)]
                 with m.If(reported.any()):
-                    m.d.sync += [suspects.eq(reported), cause.eq(Fault.NONE)]
+                    m.d.sync += [halt.eq(~0), suspects.eq(reported), cause.eq(Fault.NONE)]
                     m.next = "Blame"
                 with m.Elif(self.abort | expired):
                     stop()
                 with m.Elif(self.ended & self.empty.all()):
+                    m.d.sync += halt.eq(~0)
                     m.next = "Finish"
             with m.State("Finish"):
                 with m.If(self.bus_idle):
@@ -157,10 +166,5 @@ class Supervisor(wiring.Component):
                     m.d.sync += self.reset.eq(1)
                     m.next = "Idle"
 
-        m.d.comb += [
-            self.running.eq(~fsm.ongoing("Idle")),
-            # Also at the end, when the dispatcher may want to read beyond END, and in the cycle
-            # before the reset acts.
-            self.halt.eq(~fsm.ongoing("Run")),
-        ]
+        m.d.comb += self.running.eq(~fsm.ongoing("Idle"))
         return m

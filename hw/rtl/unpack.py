@@ -36,8 +36,6 @@ class ByteBuffer(wiring.Component):
         How many bytes are here.
     take : In
         How many bytes of `head` leave in this cycle: at most `count`.
-    have : Out(bus_bytes)
-        Bit n: at least n + 1 bytes are here. As `count`, but without a comparison.
     """
 
     def __init__(self, bus_bytes: int) -> None:
@@ -45,12 +43,7 @@ class ByteBuffer(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(read_beat(bus_bytes))),
             "head": Out(data.ArrayLayout(8, bus_bytes)),
-            "count": Out(range(_BEATS * bus_bytes + 1)), "take": In(range(bus_bytes + 1)),
-            "have": Out(bus_bytes)})
-
-    def lacks(self, amount: Value) -> Value:
-        """Whether there are fewer bytes than `amount`, which is at most a beat."""
-        return Cat(~self.have[n] & (amount == n + 1) for n in range(self.bus_bytes)).any()
+            "count": Out(range(_BEATS * bus_bytes + 1)), "take": In(range(bus_bytes + 1))})
 
     def elaborate(self, platform):
         m = Module()
@@ -60,10 +53,8 @@ class ByteBuffer(wiring.Component):
         first, free = Signal(range(length)), Signal(range(length))
         accept = self.i.valid & self.i.ready
         m.d.comb += self.i.ready.eq((self.count <= length - size) & ~beat.error)
-        count = Signal.like(self.count)
-        m.d.comb += count.eq(self.count - self.take + Mux(accept, beat.bytes, 0))
         m.d.sync += [first.eq(first + self.take), free.eq(free + Mux(accept, beat.bytes, 0)),
-                     self.count.eq(count), self.have.eq(Cat(count > n for n in range(size)))]
+                     self.count.eq(self.count - self.take + Mux(accept, beat.bytes, 0))]
 
         # In: every lane of the ring's beats gets the byte that would go there.
         aligned = Signal(data.ArrayLayout(8, size))
@@ -104,7 +95,7 @@ class Unpacker(wiring.Component):
 
     Timing: a memory row is a sequence of bytes, of which up to `bus_bytes` enter a window per
     cycle, but none behind the end of a word, and not fill and memory in the same cycle. A word
-    leaves two cycles after its last byte entered. A word thus takes
+    leaves two cycles after its last byte entered, which is two after its beat came. A word thus takes
     ``max(1, ceil(word_step / bus_bytes))`` cycles, and one more where fill begins or ends inside.
     A cycle between transfers. `o.ready` stops everything, a word later.
 
@@ -140,58 +131,49 @@ class Unpacker(wiring.Component):
                      walk.i.payload.shape().members]
         m.d.comb += [walk.i.valid.eq(self.i.valid), self.i.ready.eq(walk.i.ready)]
 
-        # How many bytes enter: not beyond the word's end, not beyond a change of source. From how
-        # many are left of each it takes long to the bytes that stay: what can enter of each in a
-        # cycle is in registers of its own.
+        # How many bytes enter: not beyond the word's end, not beyond a change of source. It takes
+        # long to find out, and as long to make use of it: what enters next is in registers.
         m.submodules.leaving = leaving = SkidBuffer(UnpackedWord(self.config))
         wiring.connect(m, leaving.o, wiring.flipped(self.o))
         run = ~leaving.i.valid | leaving.i.ready
-        missing = Signal(len(f.word_step), reset_less=True)  # to the word's end
-        head_left = Signal(len(transfer.head_bytes), reset_less=True)
-        memory_left = Signal(len(transfer.memory_bytes), reset_less=True)
-        wanted, offered = (Signal(range(bus + 1), name=name, reset_less=True)
-                           for name in ("wanted", "offered"))
-        ends, from_head, from_memory = (Signal(name=name, reset_less=True)
-                                        for name in ("ends", "from_head", "from_memory"))
-        starved = from_memory & buffer.lacks(wanted) & buffer.lacks(offered)
-        amount = Signal(range(bus + 1))
-        enter, complete = Signal(), Signal()
+        amount = Signal(range(bus + 1), reset_less=True)
+        completes, from_head, from_memory = (Signal(name=name, reset_less=True)
+                                             for name in ("completes", "from_head", "from_memory"))
+        # Also whether so much is here. How much enters behind what enters now is not known yet:
+        # at most a beat, or the bytes of a word.
+        most = _capped(f.lane_count | f.word_step, bus)
+        here, enter, complete = Signal(), Signal(), Signal()
+        starved, more = buffer.count < amount, buffer.count >= amount + most
+        m.d.sync += here.eq(Mux(walk.o.valid & ~enter, ~starved, more))
         m.d.comb += [
-            amount.eq(Mux(wanted <= offered, wanted, offered)),
-            enter.eq(walk.o.valid & run & ~starved),
-            complete.eq(enter & ends & (wanted <= offered)),
+            enter.eq(walk.o.valid & run & (here | ~from_memory)),
+            complete.eq(enter & completes),
             walk.o.ready.eq(complete),
             buffer.take.eq(Mux(enter & from_memory, amount, 0)),
-            self.want.eq(walk.o.valid & starved),
+            self.want.eq(walk.o.valid & from_memory & starved),
         ]
 
-        def want(left: Value) -> list:
-            """Let `left` bytes be missing, up to a few beats."""
-            return [wanted.eq(_capped(left, bus)), ends.eq(left <= bus)]
-
-        def offer(head: Value, memory: Value) -> list:
-            """Let so many bytes of fill be left ahead of so many of memory; then follows fill."""
-            of_head, of_memory = _capped(head, bus), _capped(memory, bus)
-            return [from_head.eq(of_head != 0), from_memory.eq((of_head == 0) & (of_memory != 0)),
-                    offered.eq(Mux(of_head != 0, of_head, Mux(of_memory != 0, of_memory, bus)))]
-
-        # The row goes on, or a new row begins. What is left beyond a few beats does not matter to
-        # what can enter next.
-        few = 4 * bus - 1
-        with m.If(enter):
-            m.d.sync += [missing.eq(Mux(complete, f.word_step, missing - amount)),
-                         *want(Mux(complete, f.word_step, _reduced(missing, amount, few)))]
-            with m.If(from_head):
-                m.d.sync += [head_left.eq(head_left - amount),
-                             *offer(_reduced(head_left, amount, few), memory_left)]
-            with m.If(from_memory):
-                m.d.sync += [memory_left.eq(memory_left - amount),
-                             *offer(Const(0, 1), _reduced(memory_left, amount, few))]
-        with m.If(~walk.o.valid | (complete & walk.o.payload.row_end)):
+        # The row goes on, or a new word or row begins. First fill enters, then memory, then fill.
+        # What is left beyond a few beats does not matter to what can enter next.
+        step = enter | ~walk.o.valid
+        new_row = ~walk.o.valid | (completes & walk.o.payload.row_end)
+        lefts = []
+        for name, renewed, start, used in (
+                ("missing", new_row | completes, Mux(new_row, f.lane_count, f.word_step), 1),
+                ("head_left", new_row, transfer.head_bytes, from_head),
+                ("memory_left", new_row, transfer.memory_bytes, from_memory)):
+            left = Signal(len(start), name=name, reset_less=True)
+            with m.If(step):
+                m.d.sync += left.eq(Mux(renewed, start, Mux(used, left - amount, left)))
+            lefts.append(Mux(renewed, start, Mux(used, _reduced(left, amount, 4 * bus - 1), left)))
+        missing, head, memory = (_capped(left, bus) for left in lefts)
+        offered = Mux(head != 0, head, Mux(memory != 0, memory, bus))
+        with m.If(step):
             m.d.sync += [
-                missing.eq(f.lane_count), *want(f.lane_count),
-                *offer(transfer.head_bytes, transfer.memory_bytes),
-                head_left.eq(transfer.head_bytes), memory_left.eq(transfer.memory_bytes)]
+                amount.eq(Mux(missing <= offered, missing, offered)),
+                completes.eq((lefts[0] <= bus) & (missing <= offered)),
+                from_head.eq(head != 0), from_memory.eq((head == 0) & (memory != 0)),
+            ]
 
         # The window: newest byte at its end.
         width = max(rows, self.config.columns, 8)
