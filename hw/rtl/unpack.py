@@ -139,12 +139,13 @@ class Unpacker(wiring.Component):
         amount = Signal(range(bus + 1), reset_less=True)
         completes, from_head, from_memory = (Signal(name=name, reset_less=True)
                                              for name in ("completes", "from_head", "from_memory"))
-        # Also whether so much is here. How much enters behind what enters now is not known yet:
-        # at most a beat, or the bytes of a word.
+        # Also whether so much is here. How much enters behind what enters now, and in a new
+        # transfer, is not known yet: at most a beat, or the bytes of a word.
         most = _capped(f.lane_count | f.word_step, bus)
         here, enter, complete = Signal(), Signal(), Signal()
-        starved, more = buffer.count < amount, buffer.count >= amount + most
-        m.d.sync += here.eq(Mux(walk.o.valid & ~enter, ~starved, more))
+        starved = buffer.count < amount
+        enough = buffer.count >= most + Mux(walk.o.valid, amount, 0)
+        m.d.sync += here.eq(Mux(walk.o.valid & ~enter, ~starved, enough))
         m.d.comb += [
             enter.eq(walk.o.valid & run & (here | ~from_memory)),
             complete.eq(enter & completes),

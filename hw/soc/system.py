@@ -6,6 +6,7 @@ One class for the board and for simulation; they differ in what is behind their 
 
 from litedram.frontend.axi import LiteDRAMAXI2Native
 from litex.soc.integration.soc_core import SoCCore
+from litex.soc.interconnect import wishbone
 
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
@@ -27,8 +28,8 @@ class System(SoCCore):
     """CPU, peripherals, memory and the core.
 
     The CPU has no data cache, which would not see what the core writes: it reads the outputs of a
-    frame once. Registers between it and its buses let the clock be faster than the CPU's way to
-    memory and back. The core has a port of LiteDRAM to itself.
+    frame once. Registers between it and its buses, and between those and the memory, let the clock
+    be faster than the CPU's way to memory and back. The core has a port of LiteDRAM to itself.
 
     Parameters
     ----------
@@ -57,6 +58,12 @@ class System(SoCCore):
         self.sdrphy = board.memory_phy(clock_hz, sdram_rate)
         self.add_sdram("sdram", phy=self.sdrphy, l2_cache_size=0,
                        module=board.memory_module(clock_hz, sdram_rate))
+        # Between the arbiter of the CPU's buses and LiteDRAM's.
+        memory = self.bus.slaves["main_ram"]
+        asked = wishbone.Interface.like(memory)
+        self.main_ram_slice = WishboneSlice(asked)
+        self.comb += self.main_ram_slice.bus.connect(memory)
+        self.bus.slaves["main_ram"] = asked
 
         self.macrame = SocCore(config)
         self.bus.add_slave("macrame", self.macrame.control, self.macrame.region(
