@@ -1,9 +1,9 @@
 """What the driver sees: AXI4-Lite, registers, windows that stand still, and how a run ends."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.asserts import AnyConst
 from amaranth.hdl import Assert, Assume, Cover
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 from hw.formal.axi_rules import LiteMaster, assert_held
 from hw.formal.probe import Probe, free_inputs
@@ -38,7 +38,7 @@ class RegisterBus(wiring.Component):
         for name in ("dispatcher", "tokens", "load_queue", "mac_queue", "post_queue",
                      "store_queue"):
             probe.cut(name)
-        free_inputs(m, dut, but=("control",))
+        free_inputs(m, dut, but=("control", "rst"))
         bus = dut.control
         m.submodules.master = LiteMaster(bus)
 
@@ -112,17 +112,18 @@ class RegisterBus(wiring.Component):
         windows = (control.program, control.constants, control.activations)
         now = Cat(window.as_value() for window in windows)
         before, may_change = Signal(len(now)), Signal(init=1)
-        m.d.sync += [before.eq(now), may_change.eq(dut.reset)]
+        reset = dut.reset.dispatcher
+        m.d.sync += [before.eq(now), may_change.eq(reset)]
         m.d.comb += [
             Assert(implies(~may_change, now == before)),
             # A command acts before the next write.
-            Assert(dut.reset == ~control.running),
+            Assert(_all(dut.reset, ~control.running)),
             Assert(implies(control.start | control.clear | control.abort,
                            probe.signal("control.under_way")[0])),
         ]
-        m.d.comb += [Assert(implies(~dut.reset, (window.base & (self.config.bus_bytes - 1)) == 0))
+        m.d.comb += [Assert(implies(~reset, (window.base & (self.config.bus_bytes - 1)) == 0))
                      for window in windows]
-        m.d.comb += Cover(~dut.reset & (control.constants.base == 0x40))
+        m.d.comb += Cover(~reset & (control.constants.base == 0x40))
 
 
 class RunEnd(wiring.Component):
@@ -141,12 +142,12 @@ class RunEnd(wiring.Component):
         probe = m.submodules.dut = Probe(dut)
         free_inputs(m, dut)
         over, was_over = dut.ended & dut.empty.all(), Signal()
-        m.d.sync += was_over.eq(over & ~dut.reset)
+        m.d.sync += was_over.eq(over & dut.running)
         m.d.comb += Assume(implies(was_over, over))
         for i, fault in enumerate(dut.faults):
             reported, reset = Signal(name=f"reported_{i}"), Signal(init=1, name=f"reset_{i}")
             before = Signal.like(fault.cause, name=f"before_{i}")
-            m.d.sync += [reported.eq(fault.valid & ~dut.reset), reset.eq(dut.reset),
+            m.d.sync += [reported.eq(fault.valid & dut.running), reset.eq(~dut.running),
                          before.eq(fault.cause)]
             m.d.comb += [
                 Assume(implies(reported, fault.valid & (fault.cause == before))),
@@ -173,10 +174,10 @@ class RunEnd(wiring.Component):
         ended = was_running & ~dut.running
         stopping = probe.in_state("", "Stop")
         m.d.comb += [
-            Assert(dut.reset == ~dut.running),
+            Assert(_all(dut.reset, ~dut.running)),
             Assert(implies(dut.running & ~was_running, started)),
             Assert(implies(ended, could_reset)),
-            Assert(dut.halt == (~probe.in_state("", "Run")).replicate(len(dut.halt))),
+            Assert(_all(dut.halt, ~probe.in_state("", "Run"))),
             Assert(implies(ended, dut.done == (dut.cause == Fault.NONE))),
             Assert(implies(ended & dut.done, could_end)),
             Assert(implies(dut.finished, dut.bus_idle)),
@@ -196,6 +197,11 @@ class RunEnd(wiring.Component):
             Cover(ended & (dut.cause == Fault.WATCHDOG)),
         ]
         return m
+
+
+def _all(parts: data.View, value: Value) -> Value:
+    """Whether every one of `parts` is `value`."""
+    return parts.as_value() == value.replicate(len(parts.as_value()))
 
 
 PROOFS = (

@@ -4,7 +4,7 @@ Three steps, each on the real core with all else free: requests for instructions
 and STORE, and the bursts that are made of requests. What one step proves the next one assumes.
 """
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, ResetSignal, Signal
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import wiring
@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from hw.formal.bursts import assert_last
 from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
+from hw.rtl.supervisor import PARTS
 from hw.rtl.top import Core
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.isa import Window
@@ -48,15 +49,19 @@ class _CoreHarness(wiring.Component):
         for path in (*self.cut, "sequencer.control", "sequencer.supervisor"):
             probe.cut(path)
         free_inputs(m, dut)
+        # All parts are in reset, or none (hw.formal.control).
+        reset = supervisor.reset.dispatcher
+        m.d.comb += [Assume(supervisor.reset.as_value() == reset.replicate(PARTS.size)),
+                     Assume(~ResetSignal())]  # which acts on the supervisor
         windows = {"program": control.program, "constants": control.constants,
                    "activations": control.activations}
         was_reset = Signal(init=1)
-        m.d.sync += was_reset.eq(supervisor.reset)
+        m.d.sync += was_reset.eq(reset)
         for name, window in windows.items():
             before = Signal(64, name=f"{name}_before")
             m.d.sync += before.eq(window)
             m.d.comb += [Assume(implies(~was_reset, Cat(window) == before)),
-                         Assume(implies(~supervisor.reset, window.base % self.config.bus_bytes
+                         Assume(implies(~reset, window.base % self.config.bus_bytes
                                         == 0))]
         self.prove(m, dut, probe, was_reset, windows)
         return m

@@ -9,6 +9,7 @@ from hw.formal.probe import Probe, free_inputs
 from hw.formal.proof import Proof, implies
 from hw.rtl.layout import instruction_layout
 from hw.rtl.sequencer import Sequencer
+from hw.rtl.supervisor import PARTS
 from hw.rtl.tokens import Pairs, Tokens
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.isa import TOKEN_BITS, Opcode, Queue
@@ -87,7 +88,10 @@ class SequencerTokens(wiring.Component):
         supervisor = probe.component("supervisor")
         layout = instruction_layout(self.config, Opcode.STORE)
         running = Signal()  # no reset acted on what is compared with the cycle before
-        m.d.sync += running.eq(~supervisor.reset)
+        # All parts are in reset, or none (hw.formal.control).
+        m.d.comb += Assume(supervisor.reset.as_value() == supervisor.reset.dispatcher.replicate(
+            PARTS.size))
+        m.d.sync += running.eq(~supervisor.reset.dispatcher)
 
         counters = {pair: probe.signal(f"tokens.{_counter(*pair)}") for pair in _PAIRS}
         wait, signals, starts = {}, {}, {}
@@ -109,8 +113,9 @@ class SequencerTokens(wiring.Component):
                 Assume(implies(unit.done, unfinished.level != 0)),
                 # The dispatcher refuses instructions that name their own queue.
                 Assume(implies(head, ~offered.wait[q])),
-                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt[q])),
-                Assert(implies(running & known & head & room & ~supervisor.halt[q], unit.i.valid)),
+                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt.units[q])),
+                Assert(implies(running & known & head & room & ~supervisor.halt.units[q],
+                               unit.i.valid)),
                 Assert(implies(head & probe.signal(f"{name}.complete"), there)),
                 Cover(unit.i.valid & (offered.wait != 0)),
             ]

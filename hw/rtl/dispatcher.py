@@ -158,7 +158,8 @@ class Dispatcher(wiring.Component):
                     m.d.sync += self.fault.valid.eq(1)
         m.d.comb += [self.fault.cause.eq(cause), self.fault.address.eq(address)]
         for o, valid in zip(self.o, sent):
-            m.d.comb += [o.valid.eq(valid), o.payload.instruction.eq(word), o.payload.index.eq(self.index)]
+            m.d.comb += [o.valid.eq(valid), o.payload.instruction.eq(word),
+                         o.payload.index.eq(self.index)]
         return m
 
     def _reserved(self, m: Module, opcode, number, beat) -> Signal:

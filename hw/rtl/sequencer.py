@@ -10,7 +10,7 @@ from hw.rtl.control import Control, Window
 from hw.rtl.dispatcher import Dispatcher
 from hw.rtl.interfaces import Unit
 from hw.rtl.queue import InstructionQueue
-from hw.rtl.supervisor import Supervisor
+from hw.rtl.supervisor import PARTS, Supervisor
 from hw.rtl.tokens import Tokens
 from hw.spec.config import ArrayConfig
 from hw.spec.isa import Queue
@@ -32,7 +32,9 @@ class Sequencer(wiring.Component):
         The units, by queue.
     constants, activations : Out(Window)
         Do not change while a program runs.
-    reset, halt : Out(1)
+    rst : In(1)
+        Of the core. Acts on registers and supervisor, and a cycle later, by `reset`, on all else.
+    reset, halt : Out(PARTS)
         To everything else. Halt: begin no transfer. Reset: only after the bus was idle.
     bus_idle, bus_active : In(1)
         No transfer is under way; a beat or an answer passes in this cycle.
@@ -45,21 +47,22 @@ class Sequencer(wiring.Component):
             "fetch": Out(ReadClient(config.bus_bytes)),
             "units": In(Unit(config)).array(len(Queue)),
             "constants": Out(Window), "activations": Out(Window),
-            "reset": Out(1), "halt": Out(1), "bus_idle": In(1), "bus_active": In(1)})
+            "rst": In(1), "reset": Out(PARTS), "halt": Out(PARTS),
+            "bus_idle": In(1), "bus_active": In(1)})
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
 
         # Always on: registers, and what starts and stops the rest.
-        m.submodules.control = control = Control(config)
-        m.submodules.supervisor = supervisor = Supervisor(config)
+        m.submodules.control = ResetInserter(self.rst)(control := Control(config))
+        m.submodules.supervisor = ResetInserter(self.rst)(supervisor := Supervisor(config))
         wiring.connect(m, control.bus, wiring.flipped(self.control))
         wiring.connect(m, control.misaligned, supervisor.misaligned)
         m.d.comb += [
             self.interrupt.eq(control.interrupt),
             self.constants.eq(control.constants), self.activations.eq(control.activations),
-            self.reset.eq(supervisor.reset), self.halt.eq(supervisor.halt[-1]),
+            self.reset.eq(supervisor.reset), self.halt.eq(supervisor.halt),
             supervisor.bus_idle.eq(self.bus_idle),
             *(getattr(supervisor, name).eq(getattr(control, name))
               for name in ("start", "abort", "clear", "watchdog")),
@@ -69,9 +72,9 @@ class Sequencer(wiring.Component):
         ]
 
         # The program on its way to the units.
-        in_reset = ResetInserter(supervisor.reset)
-        m.submodules.dispatcher = in_reset(dispatcher := Dispatcher(config))
-        m.submodules.tokens = in_reset(tokens := Tokens())
+        reset = supervisor.reset
+        m.submodules.dispatcher = ResetInserter(reset.dispatcher)(dispatcher := Dispatcher(config))
+        m.submodules.tokens = ResetInserter(reset.dispatcher)(tokens := Tokens())
         wiring.connect(m, dispatcher.fetch, wiring.flipped(self.fetch))
         m.d.comb += [
             dispatcher.window.eq(control.program),
@@ -83,14 +86,14 @@ class Sequencer(wiring.Component):
         working = []
         for q in Queue:
             queue, unit = InstructionQueue(config, q), self.units[q]
-            m.submodules[f"{q.name.lower()}_queue"] = in_reset(queue)
+            m.submodules[f"{q.name.lower()}_queue"] = ResetInserter(reset.units[q])(queue)
             wiring.connect(m, dispatcher.o[q], queue.i)
             wiring.connect(m, queue.o, wiring.flipped(unit.i))
             wiring.connect(m, wiring.flipped(unit.fault), queue.unit_fault)
             wiring.connect(m, queue.fault, supervisor.faults[q])
             m.d.comb += [
-                unit.halt.eq(supervisor.halt[q]),
-                queue.halt.eq(supervisor.halt[q]),
+                unit.halt.eq(supervisor.halt.units[q]),
+                queue.halt.eq(supervisor.halt.units[q]),
                 queue.done.eq(unit.done),
                 queue.available.eq(tokens.available[q]),
                 tokens.take[q].eq(queue.take),

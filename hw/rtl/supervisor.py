@@ -10,7 +10,12 @@ from hw.spec.config import ArrayConfig, bits_for
 from hw.spec.isa import Queue
 from hw.spec.regs import Fault
 
-__all__ = ["Supervisor"]
+__all__ = ["PARTS", "Supervisor"]
+
+#: What is stopped and reset at once. The parts are far from each other, so that each has registers
+#: of its own.
+PARTS = data.StructLayout({"units": len(Queue), "dispatcher": 1, "bus": 1, "scratchpad": 1,
+                           "array": 1})
 
 #: Who can cause a fault: the queues, then the dispatcher.
 _SOURCES = len(Queue) + 1
@@ -47,11 +52,8 @@ class Supervisor(wiring.Component):
         The dispatcher reached END.
     bus_idle : In(1)
         No transfer is under way.
-    reset : Out(1)
-        To all units and bus masters.
-    halt : Out(5)
-        No new instructions and transfers: to each queue and its unit, and to the bus masters. These
-        are far from each other: each bit is a register of its own.
+    reset, halt : Out(PARTS)
+        To each unit and its queue, and to the others. Halt: no new instructions and transfers.
     running : Out(1)
         A program runs, or stops and has not stopped yet.
     started, finished : Out(1)
@@ -72,7 +74,7 @@ class Supervisor(wiring.Component):
             "faults": In(FaultReport()).array(_SOURCES),
             "indices": In(index_shape(config)).array(_SOURCES),
             "empty": In(len(Queue)), "ended": In(1), "bus_idle": In(1),
-            "reset": Out(1, init=1), "halt": Out(len(Queue) + 1), "running": Out(1), "started": Out(1),
+            "reset": Out(PARTS), "halt": Out(PARTS), "running": Out(1), "started": Out(1),
             "finished": Out(1), "cleared": Out(1), "done": Out(1),
             "cause": Out(bits_for(max(Fault))), "instruction": Out(index_shape(config)),
             "address": Out(32)})
@@ -103,10 +105,11 @@ class Supervisor(wiring.Component):
         own = data.StructLayout({"valid": 1, "cause": len(self.cause), "address": 32})
         report = Signal(own)
 
-        # Also at the end, when the dispatcher may want to read beyond END, and in the cycle before
-        # the reset acts.
-        halt = Signal.like(self.halt, init=~0, attrs={"keep": 1})
-        m.d.comb += self.halt.eq(halt)
+        # Halt also at the end, when the dispatcher may want to read beyond END, and in the cycle
+        # before the reset acts.
+        reset, halt = (Signal(PARTS.size, name=name, init=~0, attrs={"keep": 1})
+                       for name in ("reset", "halt"))
+        m.d.comb += [self.reset.eq(reset), self.halt.eq(halt)]
 
         def stop() -> None:
             """Let the driver or the watchdog end the run."""
@@ -126,7 +129,7 @@ class Supervisor(wiring.Component):
                                      self.address.eq(self.misaligned.address)]
                     with m.Else():
                         m.d.comb += self.started.eq(1)
-                        m.d.sync += [self.reset.eq(0), halt.eq(0)]
+                        m.d.sync += [reset.eq(0), halt.eq(0)]
                         m.next = "Run"
             with m.State("Run"):
                 m.d.sync += [source.eq(0), compare.eq(0), found.eq(0), address.eq(0)]
@@ -141,7 +144,7 @@ class Supervisor(wiring.Component):
             with m.State("Finish"):
                 with m.If(self.bus_idle):
                     m.d.comb += self.finished.eq(1)
-                    m.d.sync += [self.done.eq(1), self.reset.eq(1)]
+                    m.d.sync += [self.done.eq(1), reset.eq(~0)]
                     m.next = "Idle"
                 with m.Elif(self.abort | expired):
                     stop()
@@ -163,7 +166,7 @@ class Supervisor(wiring.Component):
                 m.d.sync += [self.cause.eq(cause), self.instruction.eq(instruction),
                              self.address.eq(address)]
                 with m.If(self.bus_idle):
-                    m.d.sync += self.reset.eq(1)
+                    m.d.sync += reset.eq(~0)
                     m.next = "Idle"
 
         m.d.comb += self.running.eq(~fsm.ongoing("Idle"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth import Module, ResetInserter
+from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,6 +39,11 @@ class Core(wiring.Component):
         The registers of :mod:`hw.spec.regs`.
     irq : Out(1)
         The interrupt, a level.
+
+    The reset must last for two cycles. It acts on the sequencer, which resets the rest as at the
+    end of a run: a wire to all registers of the core would be the slowest of all. Hence a clock
+    domain of the core's own, with the same clock. In Amaranth's simulator that would be later than
+    the clock itself; the core is simulated as Verilog.
     """
 
     def __init__(self, config: ArrayConfig, multiplier: str | Sequence[str] = "inferred") -> None:
@@ -55,23 +60,33 @@ class Core(wiring.Component):
         m = Module()
         config = self.config
 
-        m.submodules.sequencer = sequencer = Sequencer(config)
-        in_reset = ResetInserter(sequencer.reset)
-        m.submodules.read = in_reset(read := ReadMaster(config.bus_bytes))
-        m.submodules.write = in_reset(write := WriteMaster(config.bus_bytes))
-        m.submodules.scratchpad = in_reset(scratchpad := Scratchpad(config))
-        m.submodules.array = in_reset(array := Array(config, self.multiplier))
-        m.submodules.load = in_reset(load := LoadUnit(config))
-        m.submodules.mac = in_reset(mac := MacUnit(config, latency=array.latency))
-        m.submodules.post = in_reset(post := PostUnit(config))
-        m.submodules.store = in_reset(store := StoreUnit(config))
+        m.domains.core = ClockDomain("core", reset_less=True, local=True)
+        m.d.comb += ClockSignal("core").eq(ClockSignal())
+        sequencer = Sequencer(config)
+        m.submodules.sequencer = DomainRenamer("core")(sequencer)
+        m.d.comb += sequencer.rst.eq(ResetSignal())
+        reset = sequencer.reset
+
+        def placed(component, reset):
+            return DomainRenamer("core")(ResetInserter(reset)(component))
+
+        # The bus sees a reset at once.
+        bus_reset = sequencer.rst | reset.bus
+        m.submodules.read = placed(read := ReadMaster(config.bus_bytes), bus_reset)
+        m.submodules.write = placed(write := WriteMaster(config.bus_bytes), bus_reset)
+        m.submodules.scratchpad = placed(scratchpad := Scratchpad(config), reset.scratchpad)
+        m.submodules.array = placed(array := Array(config, self.multiplier), reset.array)
+        units = {Queue.LOAD: (load := LoadUnit(config)),
+                 Queue.MAC: (mac := MacUnit(config, latency=array.latency)),
+                 Queue.POST: (post := PostUnit(config)), Queue.STORE: (store := StoreUnit(config))}
+        for queue, unit in units.items():
+            m.submodules[queue.name.lower()] = placed(unit, reset.units[queue])
 
         def connect(*interfaces):
             wiring.connect(m, *interfaces)
 
         # Instructions, and what becomes of them.
-        for queue, unit in ((Queue.LOAD, load), (Queue.MAC, mac), (Queue.POST, post),
-                            (Queue.STORE, store)):
+        for queue, unit in units.items():
             connect(sequencer.units[queue], unit.unit)
         connect(sequencer.fetch, read.fetch)
 
@@ -79,8 +94,8 @@ class Core(wiring.Component):
         connect(load.read, read.data)
         connect(store.write, write.client)
         m.d.comb += [
-            read.halt.eq(sequencer.halt),
-            write.halt.eq(sequencer.halt),
+            read.halt.eq(sequencer.halt.bus),
+            write.halt.eq(sequencer.halt.bus),
             sequencer.bus_idle.eq(read.idle & write.idle),
             sequencer.bus_active.eq(read.axi.rvalid | (write.axi.wvalid & write.axi.wready)
                                     | write.axi.bvalid),

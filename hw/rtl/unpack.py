@@ -1,6 +1,6 @@
 """Beats of memory become words: the data path of the LOAD queue."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -94,8 +94,9 @@ class Unpacker(wiring.Component):
     A transfer is accepted together with its last word.
 
     Timing: a memory row is a sequence of bytes, of which up to `bus_bytes` enter a window per
-    cycle, but none behind the end of a word, and not fill and memory in the same cycle. A word
-    leaves two cycles after its last byte entered, which is two after its beat came. A word thus takes
+    cycle, but none behind the end of a word, and not fill and memory in the same cycle. A byte
+    enters two cycles after its beat came, or a cycle later where fewer than a word's follow it; a
+    word leaves two cycles after its last byte entered. A word thus takes
     ``max(1, ceil(word_step / bus_bytes))`` cycles, and one more where fill begins or ends inside.
     A cycle between transfers. `o.ready` stops everything, a word later.
 

@@ -76,7 +76,7 @@ class Bench:
         fetch = self.dut.fetch
         while True:
             ctx.set(self.dut.bus_idle, not self.beats)
-            ctx.set(fetch.request.ready, ctx.get(~self.dut.halt) and self.rng.random() < 0.7)
+            ctx.set(fetch.request.ready, not ctx.get(self.dut.halt.bus) and self.rng.random() < 0.7)
             ctx.set(fetch.beats.valid, bool(self.beats))
             if self.beats:
                 at = self.beats.popleft() - BASE
@@ -95,7 +95,7 @@ class Bench:
         async def run(ctx):
             inside: deque[tuple[int, int, int]] = deque()  # index, signal, cycles left
             while True:
-                if ctx.get(self.dut.reset):
+                if ctx.get(self.dut.reset.units[own]):
                     inside.clear()
                 ctx.set(port.busy, bool(inside))
                 ctx.set(port.stall, bool(inside) and inside[0][0] in self.stuck)
