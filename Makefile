@@ -16,6 +16,7 @@ TARGET ?= $(BOARD)
 CLOCK  ?= 45
 RATE   ?= 1
 SEEDS  ?= 1
+RUN    ?=
 INPUT  ?=
 HEADS  ?=
 SCORE  ?=
@@ -44,7 +45,8 @@ help:
 	@echo "make soc-sim the whole system in RTL: processor, SDRAM and core run a frame of a small network"
 	@echo "             MODEL=file.onnx TARGET=$(TARGET) INPUT=photo.jpg HEADS=heads.json SCORE=0.25 for others"
 	@echo "make bitstream  a board's bitstream and the program for its SDRAM (build/bitstream; see docs/board.md)"
-	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) RATE=$(RATE) SEEDS='1 2 3' JOBS=$(JOBS) for others"
+	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) RATE=$(RATE) SEEDS='1 2 3' JOBS=$(JOBS) for others;"
+	@echo "             RUN=run.json (sim soc --json) for frames per second"
 	@echo "make flash   load the bitstream with openFPGALoader (never tried)"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
@@ -94,7 +96,8 @@ bitstream: $(STAMP)
 	$(PY) -m hw firmware $(BIT)/headers --target $(TARGET) --clock-mhz $(CLOCK) \
 	  --sdram-rate $(RATE) -o $(BIT)
 	$(PY) -m hw bitstream --board $(BOARD) --target $(TARGET) --clock-mhz $(CLOCK) \
-	  --sdram-rate $(RATE) --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin -o $(BIT)
+	  --sdram-rate $(RATE) --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin \
+	  $(if $(RUN),--cycles-from $(RUN)) -o $(BIT)
 	@echo "bitstream: $(BIT)/board.bit (make flash); program for the SDRAM: $(BIT)/firmware.bin, then"
 	@echo "  $(VENV)/bin/litex_term --speed 1000000 --kernel $(BIT)/firmware.bin --kernel-adr 0x40000000 /dev/ttyUSB0"
 	@echo "docs/board.md says more"
