@@ -135,7 +135,7 @@ class LoadUnit(wiring.Component):
             unfinished.eq(unfinished + (self.unit.i.valid & self.unit.i.ready) - self.unit.done),
         ]
         m.d.comb += [self.unit.busy.eq(unfinished != 0),
-                     self.unit.stall.eq(unpack.want | (unpack.o.valid & ~unpack.o.ready))]
+                     self.unit.stall.eq(unpack.stall | (unpack.o.valid & ~unpack.o.ready))]
         # What is bad or broken stays so, and is reported a cycle later: it is known late.
         was_bad, was_broken = Signal(), Signal()
         m.d.sync += [was_bad.eq(bad), was_broken.eq(broken)]

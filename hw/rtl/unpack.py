@@ -110,8 +110,8 @@ class Unpacker(wiring.Component):
         Words: the scratchpad's `request`; or, if `linear`, `element`, `index` and `target` as in
         :class:`~hw.rtl.interfaces.LinearWrite`, and for 8-byte elements the `place` in the
         constants window. `end`: the last one of its transfer.
-    want : Out(1)
-        Bytes of memory are missing.
+    want, stall : Out(1)
+        Bytes of memory are missing; none enters, because they are or just were.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
@@ -119,7 +119,7 @@ class Unpacker(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(CheckedTransfer(config))),
             "beats": In(stream.Signature(read_beat(config.bus_bytes))),
-            "o": Out(stream.Signature(UnpackedWord(config))), "want": Out(1)})
+            "o": Out(stream.Signature(UnpackedWord(config))), "want": Out(1), "stall": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -153,6 +153,7 @@ class Unpacker(wiring.Component):
             walk.o.ready.eq(complete),
             buffer.take.eq(Mux(enter & from_memory, amount, 0)),
             self.want.eq(walk.o.valid & from_memory & starved),
+            self.stall.eq(walk.o.valid & from_memory & ~here),
         ]
 
         # The row goes on, or a new word or row begins. First fill enters, then memory, then fill.

@@ -20,7 +20,7 @@ from sim.tb.axi_bench import Episode, Job, Outcome
 __all__ = ["run_job"]
 
 _PERIOD_NS = 2
-_RESET_CYCLES = 4
+_RESET_CYCLES = 2
 #: Cycles between two looks at STATUS.
 _POLL_CYCLES = 20
 _START = 1
