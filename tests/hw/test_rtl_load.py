@@ -48,6 +48,8 @@ class Run:
     fault: tuple[Fault, int] | None = None
     #: How many instructions were done when the fault was reported.
     done_before: int | None = None
+    #: Cycles in which the unit was busy, and said that it does not wait.
+    worked: int = 0
 
 
 class Bench(wiring.Component):
@@ -68,15 +70,16 @@ class Bench(wiring.Component):
 def run(config: ArrayConfig, program: Program, *, rng: random.Random | None = None,
         latency: int = 6, errors: tuple[int, ...] = (), constants: bytes | None = None,
         sizes: tuple[int, int] = (CONSTANTS, ACTIVATIONS), patience: int = 0,
-        lazy: int = 0) -> Run:
-    """Execute; with `rng`, everything stalls at random. Ends with the last `done` or a fault,
-    or, with `patience`, so many cycles later. The scratchpad takes nothing for `lazy` cycles.
+        lazy: int = 0, pauses: random.Random | None = None) -> Run:
+    """Execute; with `rng`, everything stalls at random, with `pauses` the memory alone. Ends with
+    the last `done` or a fault, or, with `patience`, so many cycles later. The scratchpad takes
+    nothing for `lazy` cycles.
     """
     dut = Bench(config)
     unit = dut.unit
     memory = AxiMemory(config.bus_bytes, base=CONSTANTS_BASE,
                        size=ACTIVATIONS_BASE + ACTIVATIONS - CONSTANTS_BASE, latency=latency,
-                       rng=rng, errors=errors)
+                       rng=rng or pauses, errors=errors)
     memory.content[:] = random.Random(2).randbytes(memory.size)
     if constants is not None:
         memory.content[:len(constants)] = constants
@@ -121,6 +124,7 @@ def run(config: ArrayConfig, program: Program, *, rng: random.Random | None = No
             assert busy == (len(result.accepted) - bool(i_valid and i_ready)
                             > len(result.done) - bool(done))
             assert busy or not stall
+            result.worked += busy and not stall
             if fault and result.fault is None:
                 result.done_before = len(result.done)
             if fault:
@@ -383,6 +387,16 @@ def test_bus_errors_are_faults_of_their_instruction(beat: int, lazy: int) -> Non
     assert len(result.words) == beat // 32 * 32 + (31 if beat == 31 else 0)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_an_error_is_never_one_of_the_instruction_before(seed: int) -> None:
+    """Also where memory pauses, and bytes of the first instruction are still on their way."""
+    result = run(SMALL, [plain(SMALL, 4, 4), plain(SMALL, 4, 4, address=64, base=100)],
+                 errors=(ACTIVATIONS_BASE + 64,), patience=40, pauses=random.Random(seed))
+    assert result.fault == (Fault.BUS_READ, 0)
+    assert result.done_before == len(result.done) == 1
+    assert set(result.words) == set(range(16))
+
+
 def test_a_row_may_run_over_the_ring() -> None:
     f = plain(SMALL, 3, 4)[1] | {"dst_ring_words": 14, "dst_ring_start": 7, "dst_base": 20}
     result = run(SMALL, [(LOAD, f)])
@@ -418,6 +432,17 @@ def test_a_plain_load_takes_a_beat_or_a_word_per_cycle(name: str, latency: int) 
     assert result.writes[-1] - result.writes[0] + 1 <= busy
 
 
+@pytest.mark.parametrize("name", ["4x4", "8x4", "16x16"])
+def test_what_waits_for_memory_is_stalled(name: str) -> None:
+    """Where a word is a beat at least, and memory's pauses are the unit's."""
+    config = CONFIGS[name]
+    opcode, f = plain(config, 5, 16, 2)
+    result = run(config, [(opcode, f)], latency=40, pauses=random.Random(1))
+    assert result.done[0] > 1.3 * unit_cycles(opcode, f, config) + 40
+    # From acceptance to the first byte it works, too, on the check and the request.
+    assert result.worked <= unit_cycles(opcode, f, config) + 40 + OVERHEAD
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_short_loads_hide_the_latency(name: str) -> None:
     """Each moves data for about 32 cycles, less than the latency."""
@@ -437,6 +462,16 @@ def test_linear_loads_take_a_beat_per_cycle(target: LinearTarget, count: int) ->
     result = run(SMALL, [linear(target=target, count=count)])
     assert result.done[0] <= unit_cycles(LINEAR, linear(target=target, count=count)[1],
                                          SMALL) + 6 + OVERHEAD
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_first_words_of_rows_take_more_than_others(seed: int) -> None:
+    """And must wait for it, however memory pauses."""
+    config = CONFIGS["16x16"]
+    f = plain(config, 8, 4)[1] | {"word_step": 1, "lane_count": 9, "row_bytes": 12,
+                                  "memory_row_stride": 13}
+    result = run(config, [(LOAD, f)] * 3, pauses=random.Random(seed))
+    check_content(config, expected(config, [(LOAD, f)], result.memory), result)
 
 
 def test_overlapping_words_take_their_new_bytes_only() -> None:
