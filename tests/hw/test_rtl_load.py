@@ -466,10 +466,10 @@ def test_linear_loads_take_a_beat_per_cycle(target: LinearTarget, count: int) ->
 
 @pytest.mark.parametrize("seed", range(10))
 def test_first_words_of_rows_take_more_than_others(seed: int) -> None:
-    """And must wait for it, however memory pauses."""
+    """And must wait for it, however memory pauses: here a row's first beat has one byte of it."""
     config = CONFIGS["16x16"]
-    f = plain(config, 8, 4)[1] | {"word_step": 1, "lane_count": 9, "row_bytes": 12,
-                                  "memory_row_stride": 13}
+    f = plain(config, 8, 2)[1] | {"word_step": 1, "lane_count": 9, "head": -3, "row_bytes": 13,
+                                  "memory_row_stride": 16}
     result = run(config, [(LOAD, f)] * 3, pauses=random.Random(seed))
     check_content(config, expected(config, [(LOAD, f)], result.memory), result)
 
