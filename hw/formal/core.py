@@ -36,6 +36,9 @@ class _CoreHarness(wiring.Component):
         Submodules that do anything at any time.
     """
 
+    #: Whether it is about requests inside the core, not about the bus.
+    requests = True
+
     def __init__(self, config: ArrayConfig, *cut: str) -> None:
         self.config, self.cut = config, cut
         super().__init__({})
@@ -51,8 +54,10 @@ class _CoreHarness(wiring.Component):
         free_inputs(m, dut)
         # All parts are in reset, or none (hw.formal.control).
         reset = supervisor.reset.dispatcher
-        m.d.comb += [Assume(supervisor.reset.as_value() == reset.replicate(PARTS.size)),
-                     Assume(~ResetSignal())]  # which acts on the supervisor
+        m.d.comb += Assume(supervisor.reset.as_value() == reset.replicate(PARTS.size))
+        if self.requests:
+            # The core's own reset acts on the supervisor, and until that acts, on the bus alone.
+            m.d.comb += Assume(~ResetSignal())
         windows = {"program": control.program, "constants": control.constants,
                    "activations": control.activations}
         was_reset = Signal(init=1)
@@ -191,8 +196,11 @@ class BurstWindows(_CoreHarness):
     """Of requests inside their windows, bursts are inside the window's beats.
 
     Where a word of the scratchpad fills the bus, the beats of a STORE are inside the window to the
-    last byte; elsewhere write strobes decide about the first and the last one.
+    last byte; elsewhere write strobes decide about the first and the last one. Also while the
+    core's reset acts.
     """
+
+    requests = False
 
     def __init__(self, config: ArrayConfig) -> None:
         super().__init__(config, *_UNITS, "sequencer.dispatcher", "read.memory", "read.owners",
