@@ -1,7 +1,6 @@
 """LOAD's unit between a slow memory and a slow scratchpad, and what the slow machine says."""
 
 import random
-from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +14,7 @@ from hw.spec.isa import Isa, LinearTarget, Opcode
 from hw.spec.regs import Fault
 from sim.axi_memory import AxiMemory
 from sim.testing import simulate
+from tests.hw.feeder import Feeder, Outcome
 from tests.sim.random_instructions import Fields
 from tests.sim.slow_machine import SlowMachine
 
@@ -28,19 +28,13 @@ Program = list[tuple[Opcode, Fields]]
 
 
 @dataclass
-class Run:
-    """What happened while a program ran, in cycles since its first instruction was accepted."""
+class Run(Outcome):
+    """What LOADs wrote, and when."""
 
-    memory: AxiMemory
     words: dict[int, list[int]] = field(default_factory=dict)
     linear: dict[tuple[int, int], list[int]] = field(default_factory=dict)
-    accepted: list[int] = field(default_factory=list)
-    done: list[int] = field(default_factory=list)
     writes: list[int] = field(default_factory=list)
     elements: list[int] = field(default_factory=list)
-    fault: tuple[Fault, int] | None = None
-    #: How many instructions were done when the fault was reported.
-    done_before: int | None = None
     #: Cycles in which the unit was busy, and said that it does not wait.
     worked: int = 0
 
@@ -83,10 +77,10 @@ def run(config: ArrayConfig, program: Program, *, rng: random.Random | None = No
                             ("activations_base", ACTIVATIONS_BASE),
                             ("activations_bytes", sizes[1])):
             ctx.set(getattr(unit, name), value)
-        ready, offered, cycle, left, start = 1, False, 0, None, None
+        ready, cycle = 1, 0
         ctx.set(unit.scratchpad.i.ready, 1)
-        instructions = deque(int.from_bytes(Isa(config).encode(opcode, f), "little")
-                             for opcode, f in program)
+        feeder = Feeder(unit.unit, (int.from_bytes(Isa(config).encode(opcode, f), "little")
+                                    for opcode, f in program), result, rng, patience)
         async for _, _, i_valid, i_ready, valid, p, linear, target, index, element, done, fault, \
                 cause, address, stall, busy in ctx.tick().sample(
                     unit.unit.i.valid, unit.unit.i.ready, unit.scratchpad.i.valid,
@@ -94,40 +88,21 @@ def run(config: ArrayConfig, program: Program, *, rng: random.Random | None = No
                     unit.linear.index, unit.linear.data, unit.unit.done, unit.unit.fault.valid,
                     unit.unit.fault.cause, unit.unit.fault.address, unit.unit.stall,
                     unit.unit.busy):
-            if i_valid and i_ready:
-                start = cycle if start is None else start
-                result.accepted.append(cycle - start)
-                instructions.popleft()
-                offered = False
-            if instructions and not offered and (rng is None or rng.random() < 0.3):
-                offered = True
-                ctx.set(unit.unit.i.payload, instructions[0])
-            ctx.set(unit.unit.i.valid, offered)
+            taken = bool(i_valid and i_ready)
+            feeder.offer(ctx, cycle, taken)
             if valid and ready:
                 word = result.words.setdefault(p.address, [None] * config.rows)
-                result.writes.append(cycle - start)
+                result.writes.append(cycle - feeder.start)
                 for lane in range(config.rows):
                     if p.mask >> lane & 1:
                         word[lane] = int(p.data[lane])
             if linear:
                 result.linear[int(target), index] = [int(b) for b in element]
-                result.elements.append(cycle - start)
-            if done:
-                result.done.append(cycle - start)
-            assert busy == (len(result.accepted) - bool(i_valid and i_ready)
-                            > len(result.done) - bool(done))
+                result.elements.append(cycle - feeder.start)
             assert busy or not stall
             result.worked += busy and not stall
-            if fault and result.fault is None:
-                result.done_before = len(result.done)
-            if fault:
-                assert result.fault in (None, (Fault(cause), address))
-                result.fault = Fault(cause), address
-            if left is None and (fault or len(result.done) == len(program)):
-                left = patience
-            if left == 0:
+            if feeder.ended(cycle, taken, done, busy, (Fault(cause), address) if fault else None):
                 return
-            left = left if left is None else left - 1
             ready = int(cycle >= lazy and (rng is None or rng.random() < 0.7))
             ctx.set(unit.scratchpad.i.ready, ready)
             cycle += 1

@@ -21,6 +21,7 @@ from hw.spec.isa import Isa, Opcode
 from hw.spec.regs import Fault
 from sim.axi_memory import AxiMemory
 from sim.testing import simulate
+from tests.hw.feeder import Feeder, Outcome
 from tests.sim.program_builder import DEFAULTS
 from tests.sim.random_instructions import Fields, random_instruction, surface
 from tests.sim.slow_machine import SlowMachine
@@ -37,18 +38,12 @@ CONFIGS = {
 
 
 @dataclass
-class Run:
-    """What happened, in cycles since the first instruction was accepted."""
+class Run(Outcome):
+    """When STOREs read, and what was written by then."""
 
-    memory: AxiMemory
-    accepted: list[int] = field(default_factory=list)
-    done: list[int] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
     #: Beats that memory had accepted when an instruction was done.
     beats_at_done: list[int] = field(default_factory=list)
-    fault: tuple[Fault, int] | None = None
-    #: How many instructions were done when the fault was reported.
-    done_before: int | None = None
 
 
 class Bench(wiring.Component):
@@ -86,47 +81,30 @@ def run(config: ArrayConfig, program: list[Fields], *, rng: random.Random | None
     async def watch(ctx):
         ctx.set(unit.activations_base, BASE)
         ctx.set(unit.activations_bytes, size)
-        ready, offered, cycle, left, start = 1, False, 0, None, None
+        ready, cycle = 1, 0
         ctx.set(unit.scratchpad.i.ready, 1)
-        instructions = deque(int.from_bytes(Isa(config).encode(STORE, f), "little")
-                             for f in program)
+        feeder = Feeder(unit.unit, (int.from_bytes(Isa(config).encode(STORE, f), "little")
+                                    for f in program), result, rng, patience)
         answers: deque[list[int] | None] = deque([None] * (READ_LATENCY - 1))
         async for _, _, i_valid, i_ready, valid, p, done, fault, cause, address, busy in \
                 ctx.tick().sample(
                     unit.unit.i.valid, unit.unit.i.ready, unit.scratchpad.i.valid,
                     unit.scratchpad.i.payload, unit.unit.done, unit.unit.fault.valid,
                     unit.unit.fault.cause, unit.unit.fault.address, unit.unit.busy):
-            if i_valid and i_ready:
-                start = cycle if start is None else start
-                result.accepted.append(cycle - start)
-                instructions.popleft()
-                offered = False
-            if instructions and not offered and (rng is None or rng.random() < 0.3):
-                offered = True
-                ctx.set(unit.unit.i.payload, instructions[0])
-            ctx.set(unit.unit.i.valid, offered)
+            taken = bool(i_valid and i_ready)
+            feeder.offer(ctx, cycle, taken)
             answers.append(None)
             if valid and ready:
                 assert p.op == ScratchpadOp.READ
                 answers[-1] = words[p.address]
-                result.reads.append(cycle - start)
+                result.reads.append(cycle - feeder.start)
             answer = answers.popleft()
             ctx.set(unit.scratchpad.o_valid, answer is not None)
             ctx.set(unit.scratchpad.o_data, answer or [0xEE] * config.rows)
             if done:
-                result.done.append(cycle - start)
                 result.beats_at_done.append(len(memory.write_cycles))
-            assert busy == (len(result.accepted) - bool(i_valid and i_ready)
-                            > len(result.done) - bool(done))
-            if fault and result.fault is None:
-                result.done_before = len(result.done)
-            if fault:
-                result.fault = Fault(cause), address
-            if left is None and (fault or len(result.done) == len(program)):
-                left = patience
-            if left == 0:
+            if feeder.ended(cycle, taken, done, busy, (Fault(cause), address) if fault else None):
                 return
-            left = left if left is None else left - 1
             ready = 1 if rng is None else int(rng.random() < 0.7)
             ctx.set(unit.scratchpad.i.ready, ready)
             cycle += 1
