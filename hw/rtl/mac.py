@@ -176,6 +176,9 @@ class MacUnit(wiring.Component):
     config : ArrayConfig
     latency : int
         :func:`hw.rtl.array.array_latency`, if not all multipliers are inferred.
+    held : bool
+        Whoever offers an instruction leaves it in the payload until it is done, and offers none
+        before that: it need not be kept here.
 
     Members
     -------
@@ -185,8 +188,10 @@ class MacUnit(wiring.Component):
     array : Out(ArrayInput)
     """
 
-    def __init__(self, config: ArrayConfig, *, latency: int | None = None) -> None:
+    def __init__(self, config: ArrayConfig, *, latency: int | None = None,
+                 held: bool = False) -> None:
         self.config = config
+        self.held = held
         self.latency = latency or array_latency(config)
         super().__init__({"unit": Out(Unit(config)), "scratchpad": In(ScratchpadRead(config)),
                           "array": Out(ArrayInput(config))})
@@ -204,7 +209,7 @@ class MacUnit(wiring.Component):
 
         # The instruction that is offered: checked, its weights fetched, then accepted.
         m.submodules.check = check = MacCheck(config)
-        m.submodules.walker = walker = WindowWalker(config)
+        m.submodules.walker = walker = WindowWalker(config, held=self.held)
         m.submodules.loader = loader = WeightLoader(config)
         accept = Signal()
         m.d.comb += [
@@ -244,8 +249,10 @@ class MacUnit(wiring.Component):
         for stage in range(ARRAY_LATENCY):
             before = slot, pad
             slot = Signal(layout, name=f"slot_{stage}", reset_less=True)
-            pad = Signal(8, name=f"pad_{stage}", reset_less=True)
-            m.d.sync += [slot.eq(before[0]), pad.eq(before[1])]
+            m.d.sync += slot.eq(before[0])
+            if not self.held:
+                pad = Signal(8, name=f"pad_{stage}", reset_less=True)
+                m.d.sync += pad.eq(before[1])
         tags = slot.tags
         m.d.comb += [
             self.array.valid.eq(valid[-1]), self.array.swap.eq(tags.swap),

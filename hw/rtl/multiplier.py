@@ -1,4 +1,4 @@
-"""Multipliers of the array: int8 activations by int8 weights, in three ways to spend an FPGA."""
+"""Multipliers of the array: int8 activations by int8 weights, in four ways to spend an FPGA."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, enum, wiring
@@ -19,17 +19,24 @@ class MultiplierStyle(enum.Enum):
     INFERRED     a product, left to synthesis: a DSP block           1        1
     LUT          a tree of shifted additions: no DSP block           1        1
     PACKED       one 18x18 product and a correction, two products    2        2
+    DUAL         two products, of the iCE40 UltraPlus a DSP block    2        1
     ===========  ==================================================  =======  =======
     """
 
     INFERRED = "inferred"
     LUT = "lut"
     PACKED = "packed"
+    DUAL = "dual"
 
     @property
     def weights(self) -> int:
         """Weights that one multiplier takes, all for the same activation."""
-        return 2 if self is MultiplierStyle.PACKED else 1
+        return 2 if self in (MultiplierStyle.PACKED, MultiplierStyle.DUAL) else 1
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a multiplier has registers for its weights, those of the DSP block."""
+        return self is MultiplierStyle.DUAL
 
     @property
     def latency(self) -> int:
@@ -54,6 +61,9 @@ class Multiplier(wiring.Component):
     activation : In(signed(8))
     weights : In(signed(8)[style.weights])
         From ``style.weight_min`` up.
+    take : In(1)
+        With `style.keeps`: the products are of these weights from the next cycle on, and else of
+        those taken before.
     products : Out(signed(16)[style.weights])
     """
 
@@ -62,12 +72,23 @@ class Multiplier(wiring.Component):
         super().__init__({
             "activation": In(signed(8)),
             "weights": In(data.ArrayLayout(signed(8), self.style.weights)),
+            **({"take": In(1)} if self.style.keeps else {}),
             "products": Out(data.ArrayLayout(signed(16), self.style.weights))})
 
     def elaborate(self, platform):
+        if self.style is MultiplierStyle.DUAL and hasattr(platform, "dual_multiplier"):
+            return platform.dual_multiplier(self)
         m = Module()
         if self.style is MultiplierStyle.PACKED:
             self._packed(m)
+            return m
+        if self.style is MultiplierStyle.DUAL:
+            kept = Signal.like(self.weights, reset_less=True)
+            with m.If(self.take):
+                m.d.sync += kept.eq(self.weights)
+            products = Signal(self.products.shape(), reset_less=True)
+            m.d.sync += [products[c].eq(self.activation * kept[c]) for c in range(2)]
+            m.d.comb += self.products.eq(products)
             return m
         product = Signal(signed(16), reset_less=True)
         if self.style is MultiplierStyle.LUT:

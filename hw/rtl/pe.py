@@ -58,14 +58,19 @@ class ProcessingElements(wiring.Component):
             shadow = Signal(8 * self.rows, name=f"shadow_{c}", reset_less=True)
             with m.If(self.shift):
                 m.d.sync += shadow.eq(Cat(shadow[8:], self.weight[c]))
-            with m.If(self.swap):
-                m.d.sync += active[c].eq(shadow)
+            if self.style.keeps:
+                m.d.comb += active[c].eq(shadow)
+            else:
+                with m.If(self.swap):
+                    m.d.sync += active[c].eq(shadow)
 
         multipliers = []
         for r in range(self.rows):
             m.submodules[f"multiplier_{r}"] = multiplier = Multiplier(self.style)
             m.d.comb += multiplier.activation.eq(self.activation[r])
             m.d.comb += [multiplier.weights[c].eq(active[c][r]) for c in columns]
+            if self.style.keeps:
+                m.d.comb += multiplier.take.eq(self.swap)
             multipliers.append(multiplier)
         m.d.comb += [self.products[c].eq(Cat(x.products[c] for x in multipliers))
                      for c in columns]

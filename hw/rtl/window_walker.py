@@ -84,8 +84,9 @@ class PassLoops(wiring.Component):
         The instruction of `o`.
     """
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, *, held: bool = False) -> None:
         self.config = config
+        self.held = held
         instruction = instruction_layout(config, Opcode.MAC)
         super().__init__({
             "i": In(stream.Signature(instruction)), "illegal": In(1), "apart": In(1),
@@ -135,9 +136,12 @@ class PassLoops(wiring.Component):
                             for n in ("first_y", "first_x"))
         next_y, next_x = Signal.like(first_y), Signal.like(first_x)
         m.d.comb += [next_y.eq(first_y), next_x.eq(first_x + 1)]
+        if self.held:
+            m.d.comb += current.eq(new)
         with m.If(accept):
             m.d.comb += [next_y.eq(new.y0), next_x.eq(new.x0)]
-            m.d.sync += current.eq(new)
+            if not self.held:
+                m.d.sync += current.eq(new)
             begin(new, *left)
         with m.Elif(next_pass):
             begin(current, "rows", "columns")
@@ -192,7 +196,7 @@ class AddressPath(wiring.Component):
     current : In
         The instruction of `i`.
     ring_steps : In(RingSteps)
-        Its ring steps, needed with its first pixel.
+        Its ring steps, needed with its first pixel; with all of them, if held.
     o, o_valid : Out(Slot), Out(1)
     pad : Out(signed(8))
         What padding counts as in this slot.
@@ -200,8 +204,9 @@ class AddressPath(wiring.Component):
         See :class:`WindowWalker`.
     """
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, *, held: bool = False) -> None:
         self.config = config
+        self.held = held
         instruction = instruction_layout(config, Opcode.MAC)
         super().__init__({
             "i": In(Pixel(config)), "i_valid": In(1), "current": In(instruction),
@@ -232,8 +237,11 @@ class AddressPath(wiring.Component):
             row.eq(Mux(above, 0, source_y)), column[0].eq(source_x),
         ]
         steps, ring = Signal(RingSteps(self.config), reset_less=True), Signal(offset)
-        with m.If(self.i.tags.new_instruction):
-            m.d.sync += [steps.eq(self.ring_steps), ring.eq(current.src_ring_words)]
+        if self.held:
+            m.d.comb += [steps.eq(self.ring_steps), ring.eq(current.src_ring_words)]
+        else:
+            with m.If(self.i.tags.new_instruction):
+                m.d.sync += [steps.eq(self.ring_steps), ring.eq(current.src_ring_words)]
 
         # 2: source rows since the pixel before, or since the first one of the pass before.
         row_before, first_row = (Signal.like(row, name=n) for n in ("row_before", "first_row"))
@@ -274,8 +282,11 @@ class AddressPath(wiring.Component):
         slot = Signal(layout, reset_less=True)
         m.d.sync += [self.o_valid.eq(valid[2]), slot.inside.eq(inside[2]), slot.tags.eq(tags[2]),
                      slot.address.eq(plane + at + column[2])]
-        with m.If(tags[2].new_instruction):
-            m.d.sync += self.pad.eq(current.pad)
+        if self.held:
+            m.d.comb += self.pad.eq(current.pad)
+        else:
+            with m.If(tags[2].new_instruction):
+                m.d.sync += self.pad.eq(current.pad)
         m.d.comb += self.o.eq(slot)
         return m
 
@@ -288,6 +299,13 @@ class WindowWalker(wiring.Component):
     :data:`WALKER_LATENCY` cycles after that decision, the others follow without a gap;
     `tile_taken` is high :data:`TILE_TAKEN_LATENCY` cycles after it, and `tile_ready` need not fall
     earlier. An instruction is accepted when its first pass starts. Slots cannot be delayed.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    held : bool
+        `i.payload` and `ring_steps` stay as they are until the last slot of an instruction has
+        left, and nothing is offered before that: they need not be kept here.
 
     Members
     -------
@@ -309,8 +327,9 @@ class WindowWalker(wiring.Component):
         What padding counts as in this slot.
     """
 
-    def __init__(self, config: ArrayConfig) -> None:
+    def __init__(self, config: ArrayConfig, *, held: bool = False) -> None:
         self.config = config
+        self.held = held
         super().__init__({
             "i": In(stream.Signature(instruction_layout(config, Opcode.MAC))),
             "illegal": In(1), "ring_steps": In(RingSteps(config)), "apart": In(1),
@@ -320,8 +339,8 @@ class WindowWalker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.loops = loops = PassLoops(self.config)
-        m.submodules.addresses = addresses = AddressPath(self.config)
+        m.submodules.loops = loops = PassLoops(self.config, held=self.held)
+        m.submodules.addresses = addresses = AddressPath(self.config, held=self.held)
         wiring.connect(m, wiring.flipped(self.i), loops.i)
         m.d.comb += [
             loops.illegal.eq(self.illegal), loops.apart.eq(self.apart),

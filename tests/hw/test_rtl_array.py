@@ -23,7 +23,7 @@ CONFIGS = {
     "2x8": replace(SMALL, rows=2, columns=8, accumulator_words=16),
     "8x2": replace(SMALL, rows=8, columns=2, weight_words=40, post_lanes=1),
 }
-STYLES = {"inferred": "inferred", "lut": "lut", "packed": "packed",
+STYLES = {"inferred": "inferred", "lut": "lut", "packed": "packed", "dual": "dual",
           "mixed": ["packed", "packed", "lut", "inferred"]}
 
 
@@ -301,6 +301,6 @@ def test_packed_columns_need_their_weight_range() -> None:
 
 def test_latencies() -> None:
     ulx3s = replace(PRESETS["ulx3s-85f"], weight_min=-127)
-    assert {style: array_latency(ulx3s, style) for style in ("inferred", "lut", "packed")} == {
-        "inferred": 20, "lut": 20, "packed": 13}
+    assert {style.value: array_latency(ulx3s, style) for style in MultiplierStyle} == {
+        "inferred": 20, "lut": 20, "packed": 13, "dual": 12}
     assert array_latency(ulx3s, ["packed"] * 8 + ["lut"] * 8) == 17

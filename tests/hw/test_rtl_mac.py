@@ -76,7 +76,7 @@ def test_many_random_macs(name: str, seed: int) -> None:
     assert len(bench.done) == 60
 
 
-@pytest.mark.parametrize("style", ["lut", "packed"])
+@pytest.mark.parametrize("style", ["lut", "packed", "dual"])
 def test_other_multipliers(style: str) -> None:
     bench = Bench(replace(CONFIGS["test-4x8"], weight_min=-127), 3, multiplier=style)
     bench.run([bench.random_mac() for _ in range(6)], read=True)

@@ -20,8 +20,12 @@ Operands = tuple[int, ...]
 
 
 def products(style: MultiplierStyle, operands: list[Operands]) -> list[Operands]:
-    """Feed (activation, weights ...) to multipliers, a batch every cycle, and collect products."""
+    """Feed (activation, weights ...) to multipliers, a batch every cycle, and collect products.
+
+    Where weights are kept, activations come a cycle later.
+    """
     m = Module()
+    latency = style.latency + style.keeps
     units = [Multiplier(style) for _ in range(WIDTH)]
     results = Signal(16 * style.weights * WIDTH)
     m.d.comb += results.eq(Cat(u.products for u in units))
@@ -29,17 +33,22 @@ def products(style: MultiplierStyle, operands: list[Operands]) -> list[Operands]
     for i, unit in enumerate(units):
         m.submodules += unit
         at = 8 * (style.weights + 1) * i
-        m.d.comb += unit.activation.eq(inputs[at:at + 8])
+        domain = m.d.sync if style.keeps else m.d.comb
+        activation = Signal(8)
+        domain += activation.eq(inputs[at:at + 8])
+        m.d.comb += unit.activation.eq(activation)
+        if style.keeps:
+            m.d.comb += unit.take.eq(1)
         m.d.comb += unit.weights.as_value().eq(inputs[at + 8:at + 8 * (style.weights + 1)])
     collected: list[Operands] = []
 
     async def play(ctx):
-        for start in range(0, len(operands) + WIDTH * style.latency, WIDTH):
+        for start in range(0, len(operands) + WIDTH * latency, WIDTH):
             batch = operands[start:start + WIDTH] or [(0,) * (style.weights + 1)]
             packed = b"".join(bytes(v & 255 for v in values) for values in batch)
             ctx.set(inputs, int.from_bytes(packed, "little"))
             _, _, value = await ctx.tick().sample(results)
-            if start >= WIDTH * style.latency:
+            if start >= WIDTH * latency:
                 raw = value.to_bytes(2 * style.weights * WIDTH, "little")
                 values = [int.from_bytes(raw[i:i + 2], "little", signed=True)
                           for i in range(0, len(raw), 2)]
@@ -60,12 +69,12 @@ def test_all_pairs(style: MultiplierStyle) -> None:
         assert result == expected(values), values
 
 
-def test_packed_pairs() -> None:
-    style = MultiplierStyle.PACKED
-    rng = Random(1)
-    weights = [w for w in CORNERS if w >= style.weight_min]
+@pytest.mark.parametrize("style", [MultiplierStyle.PACKED, MultiplierStyle.DUAL])
+def test_pairs(style: MultiplierStyle) -> None:
+    rng, low = Random(1), style.weight_min
+    weights = [w for w in CORNERS if w >= low]
     operands = [*product(CORNERS, weights, weights),
-                *((rng.randint(-128, 127), rng.randint(-127, 127), rng.randint(-127, 127))
+                *((rng.randint(-128, 127), rng.randint(low, 127), rng.randint(low, 127))
                   for _ in range(20_000))]
     for values, result in zip(operands, products(style, operands), strict=True):
         assert result == expected(values), values
@@ -73,7 +82,8 @@ def test_packed_pairs() -> None:
 
 def test_styles_say_what_they_need() -> None:
     assert {s.value: (s.weights, s.latency, s.weight_min) for s in MultiplierStyle} == {
-        "inferred": (1, 1, -128), "lut": (1, 1, -128), "packed": (2, 2, -127)}
+        "inferred": (1, 1, -128), "lut": (1, 1, -128), "packed": (2, 2, -127),
+        "dual": (2, 1, -128)}
     with pytest.raises(ValueError, match="'booth' is not a valid MultiplierStyle"):
         MultiplierStyle("booth")
 
@@ -81,7 +91,7 @@ def test_styles_say_what_they_need() -> None:
 def test_only_dsp_styles_contain_a_product() -> None:
     """Synthesis makes a DSP block of every product that it sees."""
     counts = {s.value: rtlil.convert(Multiplier(s)).count("cell $mul") for s in MultiplierStyle}
-    assert counts == {"inferred": 1, "lut": 0, "packed": 1}
+    assert counts == {"inferred": 1, "lut": 0, "packed": 1, "dual": 2}
 
 
 HARNESS = r"""
