@@ -75,17 +75,28 @@ struct engine_report engine_run(const struct engine_windows *windows, struct eng
     struct engine_report report = {MACRAME_FAULT_PROGRAM_WINDOW, 0, 0};
     if (windows == NULL)
         return report;
-    struct engine engine = {.windows = *windows, .memory = memory};
+    if (memory == NULL) {
+        report.fault = MACRAME_FAULT_ON_CHIP_RANGE;
+        return report;
+    }
+    const struct engine_places places = {
+        .accumulators = memory->accumulators, .bias = memory->bias, .scale = memory->scale,
+        .add_tables = memory->add_tables, .scratchpad = memory->scratchpad,
+        .weights = memory->weights, .tables = memory->tables};
+    return engine_run_at(windows, &places);
+}
+
+struct engine_report engine_run_at(const struct engine_windows *windows,
+                                   const struct engine_places *places)
+{
+    struct engine_report report = {MACRAME_FAULT_PROGRAM_WINDOW, 0, 0};
+    struct engine engine = {.windows = *windows, .memory = places};
     if (engine.windows.program == NULL)
         engine.windows.program_bytes = 0;
     if (engine.windows.constants == NULL)
         engine.windows.constants_bytes = 0;
     if (engine.windows.activations == NULL)
         engine.windows.activation_bytes = 0;
-    if (memory == NULL) {
-        report.fault = MACRAME_FAULT_ON_CHIP_RANGE;
-        return report;
-    }
     struct tokens tokens = {{{0}}};
     const uint32_t count = engine.windows.program_bytes / MACRAME_INSTRUCTION_BYTES;
     for (uint32_t index = 0; index < count; index++) {
@@ -95,6 +106,7 @@ struct engine_report engine_run(const struct engine_windows *windows, struct eng
             report.fault = MACRAME_FAULT_NONE;
             return report;
         }
+        engine.instruction = instruction;
         if (!step(&engine, &tokens, instruction)) {
             report.fault = engine.fault;
             report.instruction = index;

@@ -26,6 +26,19 @@ struct engine_memory {
     int8_t tables[MACRAME_TABLE_SLOTS][256];
 };
 
+/* Where each of them is, for who has some as hardware: then the array's parts, reference/mac.c, are
+ * another file. Whoever replaces it decides what `accumulators` and `weights` are; DRAIN reads the
+ * former. */
+struct engine_places {
+    uint32_t (*accumulators)[MACRAME_COLUMNS];
+    uint32_t (*bias)[MACRAME_COLUMNS];
+    uint32_t (*scale)[MACRAME_COLUMNS];
+    uint32_t (*add_tables)[2][256];
+    int8_t (*scratchpad)[MACRAME_ROWS];
+    int8_t (*weights)[MACRAME_COLUMNS];
+    int8_t (*tables)[256];
+};
+
 /* The windows of a program: pointers, and sizes in bytes. A null pointer is an empty window. No
  * alignment is needed. The activations must not overlap the others. */
 struct engine_windows {
@@ -47,6 +60,10 @@ struct engine_report {
  * MACRAME_FAULT_PROGRAM_WINDOW or MACRAME_FAULT_ON_CHIP_RANGE; nothing was done then. */
 struct engine_report engine_run(const struct engine_windows *windows,
                                 struct engine_memory *memory);
+
+/* The same with memories that are elsewhere; none of both is null. */
+struct engine_report engine_run_at(const struct engine_windows *windows,
+                                   const struct engine_places *places);
 
 #ifdef __cplusplus
 }

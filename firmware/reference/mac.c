@@ -1,5 +1,19 @@
-/* The array itself. */
+/* The array itself: what is hardware where there is an array. */
 #include "window.h"
+
+int engine_load_weights(struct engine *engine, const struct macrame_load_linear_fields *f,
+                        const uint8_t *from)
+{
+    for (uint32_t n = 0; n < f->count * MACRAME_COLUMNS; n++) {
+        const int32_t weight = engine_signed_byte(from[n]);
+        if (weight < MACRAME_WEIGHT_MIN)
+            return engine_illegal(engine);
+    }
+    for (uint32_t unit = 0; unit < f->count; unit++)
+        for (uint32_t c = 0; c < MACRAME_COLUMNS; c++)
+            engine->memory->weights[f->dst + unit][c] = engine_signed_byte(*from++);
+    return 1;
+}
 
 /* Add the products of one word with one tile of weights. Unsigned sums wrap as the hardware's. */
 static void multiply(uint32_t *sums, const int8_t *word, int8_t (*tile)[MACRAME_COLUMNS])
@@ -42,7 +56,7 @@ int engine_mac(struct engine *engine, const struct macrame_mac_fields *f)
     if (f->accumulator + pixels > MACRAME_ACCUMULATOR_WORDS)
         return engine_refuse(engine, MACRAME_FAULT_ON_CHIP_RANGE, MACRAME_ACCUMULATOR_WORDS);
 
-    struct engine_memory *memory = engine->memory;
+    const struct engine_places *memory = engine->memory;
     int8_t padding[MACRAME_ROWS];
     for (uint32_t r = 0; r < MACRAME_ROWS; r++)
         padding[r] = (int8_t)f->pad;

@@ -24,6 +24,8 @@ static int8_t mapped(const int8_t *table, int8_t code)
 static int words_in_range(struct engine *engine, const struct macrame_surface *surface,
                           uint32_t planes, uint32_t rows, uint32_t columns)
 {
+    if (engine_surface_is_inside(surface, planes, columns))
+        return 1;
     for (uint32_t p = 0; p < planes; p++)
         for (uint32_t y = 0; y < rows; y++)
             for (uint32_t x = 0; x < columns; x++)
@@ -38,7 +40,8 @@ static int words_in_range(struct engine *engine, const struct macrame_surface *s
 static int drain_in_range(struct engine *engine, const struct macrame_drain_fields *f)
 {
     const uint32_t block = 1 + f->pool;
-    for (uint32_t y = 0; y < f->rows; y += block)
+    const int inside = f->accumulator + f->rows * f->columns <= MACRAME_ACCUMULATOR_WORDS;
+    for (uint32_t y = 0; y < f->rows && !inside; y += block)
         for (uint32_t x = 0; x < f->columns; x += block)
             for (uint32_t n = 0; n < block * block; n++) {
                 const uint64_t pixel = (uint64_t)(y + n / block) * f->columns + x + n % block;
@@ -48,8 +51,10 @@ static int drain_in_range(struct engine *engine, const struct macrame_drain_fiel
     if (!engine_in_range(engine, f->parameter, MACRAME_PARAMETER_ENTRIES)
         || !table_in_range(engine, f->use_table, f->table))
         return 0;
-    for (uint32_t y = 0; y < f->rows / block; y++)
-        for (uint32_t x = 0; x < f->columns / block; x++)
+    if (engine_surface_is_inside(&f->dst, MACRAME_PLANES_PER_DRAIN, f->columns))
+        return 1;
+    for (uint32_t y = 0; y < f->rows >> f->pool; y++)
+        for (uint32_t x = 0; x < f->columns >> f->pool; x++)
             for (uint32_t p = 0; p < MACRAME_PLANES_PER_DRAIN; p++)
                 if (!engine_in_range(engine, engine_word(&f->dst, p, y) + x,
                                      MACRAME_SCRATCHPAD_WORDS))
@@ -65,21 +70,21 @@ int engine_drain(struct engine *engine, const struct macrame_drain_fields *f)
         return engine_illegal(engine);
     if (!drain_in_range(engine, f))
         return 0;
-    struct engine_memory *memory = engine->memory;
+    const struct engine_places *memory = engine->memory;
     const int8_t *table = table_of(engine, f->use_table, f->table);
     const uint32_t *bias = memory->bias[f->parameter], *scale = memory->scale[f->parameter];
-    const uint32_t block = 1 + f->pool;
-    for (uint32_t y = 0; y < f->rows / block; y++) {
-        uint64_t words[MACRAME_PLANES_PER_DRAIN];
+    const uint32_t pooled = f->pool; /* rows and columns of a block, log2 */
+    uint32_t first = f->accumulator; /* of the row */
+    for (uint32_t y = 0; y < f->rows >> pooled; y++, first += f->columns << pooled) {
+        engine_word_t words[MACRAME_PLANES_PER_DRAIN];
         for (uint32_t p = 0; p < MACRAME_PLANES_PER_DRAIN; p++)
             words[p] = engine_word(&f->dst, p, y);
-        for (uint32_t x = 0; x < f->columns / block; x++)
+        for (uint32_t x = 0; x < f->columns >> pooled; x++)
             for (uint32_t c = 0; c < MACRAME_COLUMNS; c++) {
                 int8_t best = INT8_MIN;
-                for (uint32_t n = 0; n < block * block; n++) {
-                    const uint32_t pixel = (y * block + n / block) * f->columns + x * block
-                                           + n % block;
-                    const uint32_t acc = memory->accumulators[f->accumulator + pixel][c];
+                for (uint32_t n = 0; n < 1u << 2 * pooled; n++) {
+                    const uint32_t pixel = (x << pooled) + (n & 1) + (n >> 1 ? f->columns : 0);
+                    const uint32_t acc = memory->accumulators[first + pixel][c];
                     const int8_t code = mapped(table, engine_requantize(
                         engine_signed(acc + bias[c]),
                         scale[c] & ((UINT32_C(1) << MACRAME_MULTIPLIER_BITS) - 1u),
@@ -166,7 +171,10 @@ static int elementwise_in_range(struct engine *engine, const struct macrame_elem
         || (f->operation == MACRAME_OPERATION_ADD
             && !engine_in_range(engine, f->add_tables, MACRAME_ADD_TABLE_SLOTS)))
         return 0;
-    for (uint32_t p = 0; p < f->planes; p++)
+    const int inside = engine_surface_is_inside(&f->a, f->planes, f->columns)
+                       && (f->operation == MACRAME_OPERATION_MAP
+                           || engine_surface_is_inside(&f->b, f->planes, f->columns));
+    for (uint32_t p = 0; p < f->planes && !inside; p++)
         for (uint32_t y = 0; y < f->rows; y++)
             for (uint32_t x = 0; x < f->columns; x++)
                 if (!engine_in_range(engine, word_a(f, p, y, x), MACRAME_SCRATCHPAD_WORDS)
@@ -200,15 +208,21 @@ int engine_elementwise(struct engine *engine, const struct macrame_elementwise_f
     int8_t (*scratchpad)[MACRAME_ROWS] = engine->memory->scratchpad;
     const int8_t *table = table_of(engine, f->use_table, f->table);
     for (uint32_t p = 0; p < f->planes; p++)
-        for (uint32_t y = 0; y < f->rows; y++)
-            for (uint32_t x = 0; x < f->columns; x++) {
-                const int8_t *a = scratchpad[word_a(f, p, y, x)], *b = a;
-                if (f->operation != MACRAME_OPERATION_MAP)
-                    b = scratchpad[word_b(f, p, y, x)];
-                int8_t *to = scratchpad[engine_word(&f->dst, p, y) + x];
+        for (uint32_t y = 0; y < f->rows; y++) {
+            int8_t (*to)[MACRAME_ROWS] = &scratchpad[engine_word(&f->dst, p, y)];
+            int8_t (*a)[MACRAME_ROWS] = &scratchpad[word_a(f, p, y, 0)], (*b)[MACRAME_ROWS] = a;
+            if (f->operation != MACRAME_OPERATION_MAP)
+                b = &scratchpad[word_b(f, p, y, 0)];
+            for (uint32_t x = 0, repeated = 0; x < f->columns; x++) {
                 for (uint32_t r = 0; r < MACRAME_ROWS; r++)
-                    to[r] = mapped(table, f->operation == MACRAME_OPERATION_MAP
-                                              ? a[r] : combined(engine, f, a[r], b[r]));
+                    to[x][r] = mapped(table, f->operation == MACRAME_OPERATION_MAP
+                                                 ? (*a)[r] : combined(engine, f, (*a)[r], (*b)[r]));
+                b += !f->b_broadcast;
+                if (++repeated == f->repeat_x) {
+                    repeated = 0;
+                    a++;
+                }
             }
+        }
     return 1;
 }

@@ -4,15 +4,33 @@
 
 #include "macrame_isa.h"
 
+/* a * multiplier, of numbers of 25 and of MACRAME_MULTIPLIER_BITS bits. */
+static inline uint64_t engine_product(uint32_t a, uint32_t multiplier)
+{
+#if defined(__riscv) && !defined(__riscv_mul)
+    /* a byte of `a` at a time, whose product fits a register; mostly its upper ones are 0 */
+    uint64_t product = 0;
+    for (int shift = 0; a != 0; a >>= 8, shift += 8) {
+        uint32_t part = 0, term = multiplier;
+        for (uint32_t byte = a & 255u; byte != 0; byte >>= 1, term <<= 1)
+            part += byte & 1u ? term : 0;
+        product += (uint64_t)part << shift;
+    }
+    return product;
+#else
+    return (uint64_t)a * multiplier;
+#endif
+}
+
 static inline int8_t engine_requantize(int32_t acc, uint32_t multiplier, uint32_t shift,
                                        int32_t zero_point, uint32_t odd)
 {
     /* 1, 2: magnitude and product */
-    uint64_t a = acc < 0 ? 0u - (uint64_t)acc : (uint64_t)acc;
-    if (a > UINT64_C(1) << MACRAME_ACC_SATURATION_LOG2)
-        a = UINT64_C(1) << MACRAME_ACC_SATURATION_LOG2;
+    uint32_t a = acc < 0 ? 0u - (uint32_t)acc : (uint32_t)acc;
+    if (a > UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2)
+        a = UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2;
     /* 3: fixed point, and whether anything was lost below it */
-    const uint64_t wide = a * multiplier << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
+    const uint64_t wide = engine_product(a, multiplier) << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
     const uint64_t f = wide >> shift;
     const uint32_t sticky = (f << shift) != wide;
     /* 4: integer part and fraction */

@@ -36,6 +36,8 @@ static int words_in_range(struct engine *engine, const struct macrame_surface *s
                           uint32_t planes, uint32_t rows, uint32_t columns)
 {
     uint64_t highest = 0;
+    if (engine_surface_is_inside(surface, planes, columns))
+        return 1;
     for (uint32_t row = 0; row < rows; row++) {
         const uint64_t word = engine_word(surface, planes - 1, row) + columns - 1;
         highest = word > highest ? word : highest;
@@ -47,10 +49,11 @@ static int words_in_range(struct engine *engine, const struct macrame_surface *s
 static void load_row(const struct macrame_load_fields *f, int8_t (*words)[MACRAME_ROWS],
                      const uint8_t *memory)
 {
-    for (uint32_t x = 0; x < f->columns; x++)
+    int32_t first = -f->head; /* of the word, in the row of memory */
+    for (uint32_t x = 0; x < f->columns; x++, first += (int32_t)f->word_step)
         for (uint32_t i = 0; i < f->lane_count; i++) {
-            const int64_t q = (int64_t)x * f->word_step + i - f->head;
-            words[x][f->lane_first + i] = q >= 0 && q < f->row_bytes
+            const int32_t q = first + (int32_t)i;
+            words[x][f->lane_first + i] = q >= 0 && (uint32_t)q < f->row_bytes
                                               ? engine_signed_byte(memory[q])
                                               : (int8_t)f->fill;
         }
@@ -121,20 +124,6 @@ static uint32_t little_endian(const uint8_t *bytes)
            | (uint32_t)bytes[3] << 24;
 }
 
-static int load_weights(struct engine *engine, const struct macrame_load_linear_fields *f,
-                        const uint8_t *from)
-{
-    for (uint32_t n = 0; n < f->count * MACRAME_COLUMNS; n++) {
-        const int32_t weight = engine_signed_byte(from[n]);
-        if (weight < MACRAME_WEIGHT_MIN)
-            return engine_illegal(engine);
-    }
-    for (uint32_t unit = 0; unit < f->count; unit++)
-        for (uint32_t c = 0; c < MACRAME_COLUMNS; c++)
-            engine->memory->weights[f->dst + unit][c] = engine_signed_byte(*from++);
-    return 1;
-}
-
 static int load_parameters(struct engine *engine, const struct macrame_load_linear_fields *f,
                            const uint8_t *from)
 {
@@ -166,7 +155,7 @@ int engine_load_linear(struct engine *engine, const struct macrame_load_linear_f
         return 0;
     const uint8_t *from = engine->windows.constants + f->address;
     if (f->target == MACRAME_TARGET_WEIGHTS)
-        return load_weights(engine, f, from);
+        return engine_load_weights(engine, f, from);
     if (f->target == MACRAME_TARGET_PARAMETERS)
         return load_parameters(engine, f, from);
     for (uint32_t unit = f->dst; unit < f->dst + f->count; unit++)

@@ -7,7 +7,8 @@
 /* One run. The fault and its address are set by whoever finds it. */
 struct engine {
     struct engine_windows windows;
-    struct engine_memory *memory;
+    const struct engine_places *memory;
+    const uint8_t *instruction; /* that is being done */
     enum macrame_fault fault;
     uint32_t address;
 };
@@ -17,6 +18,9 @@ int engine_load(struct engine *engine, const struct macrame_load_fields *fields)
 int engine_load_linear(struct engine *engine, const struct macrame_load_linear_fields *fields);
 int engine_store(struct engine *engine, const struct macrame_store_fields *fields);
 int engine_mac(struct engine *engine, const struct macrame_mac_fields *fields);
+/* The weights of a LOAD_LINEAR, which are in the constants from `from` on. */
+int engine_load_weights(struct engine *engine, const struct macrame_load_linear_fields *fields,
+                        const uint8_t *from);
 int engine_drain(struct engine *engine, const struct macrame_drain_fields *fields);
 int engine_pool(struct engine *engine, const struct macrame_pool_fields *fields);
 int engine_elementwise(struct engine *engine, const struct macrame_elementwise_fields *fields);
@@ -53,14 +57,31 @@ static inline int engine_surface_takes(const struct macrame_surface *surface, ui
            && (uint64_t)rows * surface->row_stride <= surface->ring_words;
 }
 
+/* Holds the number of every word that an instruction can name. With so small a scratchpad strides
+ * have 17 bits, planes and rows 13; wider products are slow where the processor has none. */
+#if MACRAME_SCRATCHPAD_WORDS <= 65536
+typedef uint32_t engine_word_t;
+#else
+typedef uint64_t engine_word_t;
+#endif
+
 /* The word of column 0. */
-static inline uint64_t engine_word(const struct macrame_surface *surface, uint32_t plane,
-                                   uint32_t row)
+static inline engine_word_t engine_word(const struct macrame_surface *surface, uint32_t plane,
+                                        uint32_t row)
 {
-    uint64_t in_ring = surface->ring_start + (uint64_t)row * surface->row_stride;
+    engine_word_t in_ring = surface->ring_start + (engine_word_t)row * surface->row_stride;
     if (in_ring >= surface->ring_words) /* divisions are slow */
         in_ring %= surface->ring_words;
-    return surface->base + (uint64_t)plane * surface->plane_stride + in_ring;
+    return surface->base + (engine_word_t)plane * surface->plane_stride + in_ring;
+}
+
+/* Whether all words of `planes` planes of a surface are in the scratchpad, and some beyond: what is
+ * true for nearly every instruction, and found out without going through all of them. */
+static inline int engine_surface_is_inside(const struct macrame_surface *surface, uint32_t planes,
+                                           uint32_t columns)
+{
+    return surface->base + (uint64_t)(planes - 1) * surface->plane_stride + surface->ring_words
+               + columns <= MACRAME_SCRATCHPAD_WORDS;
 }
 
 /* Reinterpret two's complement. */
