@@ -8,7 +8,7 @@ from amaranth.back import rtlil, verilog
 from hw.rtl.top import Core
 from hw.spec.config import ArrayConfig
 
-__all__ = ["MODULE", "colliding", "core_rtlil", "core_verilog"]
+__all__ = ["MODULE", "colliding", "core_rtlil", "core_verilog", "uncleared"]
 
 #: Name of the top module.
 MODULE = "macrame"
@@ -27,7 +27,12 @@ def core_verilog(config: ArrayConfig) -> str:
     Memories have no initial contents: Amaranth would clear them, a line per word, which is half
     of the file, and some memories of FPGAs cannot be cleared.
     """
-    text = verilog.convert(Core(config), name=MODULE, emit_src=False, strip_internal_attrs=True)
+    return uncleared(verilog.convert(Core(config), name=MODULE, emit_src=False,
+                                     strip_internal_attrs=True))
+
+
+def uncleared(text: str) -> str:
+    """Leave out of Amaranth's Verilog that memories are cleared."""
     return _CLEARED.sub("", text)
 
 

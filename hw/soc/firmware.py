@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hw.soc.elf import Elf, read_elf
 
-__all__ = ["Firmware", "FirmwareError", "HEADER_FILES", "build_firmware", "compilers"]
+__all__ = ["FLAGS", "Firmware", "FirmwareError", "HEADER_FILES", "SOURCES", "build_firmware",
+           "compilers", "image_source", "link"]
 
 SOURCES = Path(__file__).parents[2] / "firmware"
 #: What a folder of headers must have; macrame_weights is a .c or a .S file.
@@ -21,11 +22,11 @@ HEADER_FILES = ("macrame_regs.h", "macrame_isa.h", "macrame_model.h", "macrame_m
 
 _BOOT = ("soc/boot.S", "soc/boot.c", "soc/loader.c", "soc/uart.c")
 _PROGRAM = ("soc/crt0.S", "main.c", "macrame.c", "console.c", "tensor.c", "yolo.c", "soc/uart.c")
-_FLAGS = ("-std=c11", "-Os", "-g", "-ffreestanding", "-ffunction-sections", "-fdata-sections",
-          "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+#: Of the compiler, whatever the processor.
+FLAGS = ("-std=c11", "-Os", "-g", "-ffreestanding", "-ffunction-sections", "-fdata-sections",
+         "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 _LINK = ("-static", "-Wl,--gc-sections")
-_ZIG = ("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m", "-fno-sanitize=all")
-_GCC = ("-march=rv32im", "-mabi=ilp32")
+_ZIG = ("-target", "riscv32-freestanding-none", "-fno-sanitize=all")
 
 
 class FirmwareError(Exception):
@@ -84,14 +85,36 @@ class Firmware:
                 ("activations", sections.get(".activations", 0))]
 
 
-def compilers() -> dict[str, tuple[str, ...]]:
-    """Cross-compilers that are here, by name: clang of the ziglang wheel first."""
+def compilers(*, multiplies: bool = True) -> dict[str, tuple[str, ...]]:
+    """Cross-compilers that are here, by name: clang of the ziglang wheel first.
+
+    `multiplies`: the processor has instructions for products and quotients.
+    """
     found = dict[str, tuple[str, ...]]()
     if find_spec("ziglang"):
-        found["zig"] = (sys.executable, "-m", "ziglang", "cc", *_ZIG)
+        found["zig"] = (sys.executable, "-m", "ziglang", "cc", *_ZIG,
+                        f"-mcpu=generic_rv32{'+m' if multiplies else ''}")
     if path := shutil.which("riscv64-unknown-elf-gcc"):
-        found["gcc"] = (path, *_GCC)
+        found["gcc"] = (path, f"-march=rv32i{'m' if multiplies else ''}", "-mabi=ilp32")
     return found
+
+
+def image_source(headers: Path) -> Path:
+    """The file of a folder of headers that defines ``macrame_image``.
+
+    Raises
+    ------
+    FirmwareError
+        It is no folder of headers.
+    """
+    weights = [path for path in (headers / "macrame_weights.S", headers / "macrame_weights.c")
+               if path.exists()]
+    missing = [name for name in HEADER_FILES if not (headers / name).exists()]
+    if missing or not weights:
+        raise FirmwareError(
+            f"headers {str(headers)!r} must be a folder made by `python -m codegen header`; there "
+            f"is no {missing[0] if missing else 'macrame_weights.c or .S'}")
+    return weights[0].absolute()
 
 
 def build_firmware(headers: Path, system: dict[str, str], *, definitions: Sequence[str] = (),
@@ -114,40 +137,43 @@ def build_firmware(headers: Path, system: dict[str, str], *, definitions: Sequen
     FirmwareError
         A header or a compiler is missing, or something does not fit the memory.
     """
-    weights = [path for path in (headers / "macrame_weights.S", headers / "macrame_weights.c")
-               if path.exists()]
-    missing = [name for name in HEADER_FILES if not (headers / name).exists()]
-    if missing or not weights:
-        raise FirmwareError(
-            f"headers {str(headers)!r} must be a folder made by `python -m codegen header`; there "
-            f"is no {missing[0] if missing else 'macrame_weights.c or .S'}")
+    image = image_source(headers)
     command = tuple(compiler or next(iter(compilers().values()), ()))
-    if not command:
-        raise FirmwareError("firmware needs a compiler for RISC-V, and there is none; "
-                            "run `make setup`, or `pip install ziglang`")
     with tempfile.TemporaryDirectory(prefix="macrame-") as name:
         work = Path(name)
         for file in ("soc.h", "soc.ld"):
             (work / file).write_text(system[file])
-        flags = [*_FLAGS, *(f"-D{definition}" for definition in definitions),
+        flags = [*FLAGS, *(f"-D{definition}" for definition in definitions),
                  f"-I{SOURCES}", f"-I{headers.absolute()}", f"-I{work}",
                  f"-Wa,-I,{headers.absolute()}"]
-        boot = _link(command, flags, [SOURCES / file for file in _BOOT], "boot", work)
-        program = _link(command, flags, [*(SOURCES / file for file in _PROGRAM),
-                                         headers.absolute() / "macrame_model.c",
-                                         weights[0].absolute()], "firmware", work)
+        boot = link(command, flags, [SOURCES / file for file in _BOOT],
+                    SOURCES / "soc" / "boot.ld", work)
+        program = link(command, flags, [*(SOURCES / file for file in _PROGRAM),
+                                        headers.absolute() / "macrame_model.c", image],
+                       SOURCES / "soc" / "firmware.ld", work)
         return Firmware(read_elf(boot), read_elf(program), program)
 
 
-def _link(command: Sequence[str], flags: Sequence[str], sources: Sequence[Path], name: str,
-          work: Path) -> bytes:
+def link(command: Sequence[str], flags: Sequence[str], sources: Sequence[Path], script: Path,
+         work: Path) -> bytes:
+    """Compile and link, in the folder `work`; returns the ELF file, which is named as the script.
+
+    Raises
+    ------
+    FirmwareError
+        There is no compiler, or something does not fit the memory.
+    """
+    if not command:
+        raise FirmwareError("firmware needs a compiler for RISC-V, and there is none; "
+                            "run `make setup`, or `pip install ziglang`")
     # zig brings its own arithmetic for what the processor lacks, and has no C library for it
     libraries = () if "ziglang" in command else ("-nostdlib", "-lgcc")
+    made = work / f"{script.stem}.elf"
     done = subprocess.run(
-        [*command, *flags, *map(str, sources), *_LINK,
-         f"-Wl,-T,{SOURCES / 'soc' / f'{name}.ld'}", *libraries, "-o", f"{name}.elf"],
+        [*command, *flags, *map(str, sources), *_LINK, f"-Wl,-T,{script}", *libraries,
+         "-o", made.name],
         cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode:
-        raise FirmwareError(f"{name} must compile and fit its memory; {command[0]} said:\n"
+        raise FirmwareError(f"{script.stem} must compile and fit its memory; {command[0]} said:\n"
                             + "\n".join(done.stdout.splitlines()[:20]))
-    return (work / f"{name}.elf").read_bytes()
+    return made.read_bytes()

@@ -188,8 +188,8 @@ def _presets() -> dict[str, ArrayConfig]:
         "ulx3s-85f": ulx3s,
         # iCE40UP5K: scratchpad and weights in the four 32 KB SPRAMs, accumulators in EBR.
         "icebreaker-up5k": ArrayConfig(
-            rows=4, columns=4, scratchpad_words=16384, weight_words=8192, accumulator_words=512,
-            parameter_entries=32, table_slots=4, add_table_slots=1, post_lanes=1, bus_bytes=4,
+            rows=4, columns=4, scratchpad_words=16384, weight_words=1024, accumulator_words=512,
+            parameter_entries=16, table_slots=4, add_table_slots=1, post_lanes=1, bus_bytes=4,
             queue_depth=4),
         # Small enough that every layer needs several tiles: what the tests use most.
         "test-4x4": ArrayConfig(
