@@ -13,8 +13,11 @@ export OPENBLAS_NUM_THREADS ?= 1
 MODEL  ?=
 BOARD  ?= ulx3s-85f
 TARGET ?= $(BOARD)
+# The small system, hw/small: no SDRAM, the clock of its oscillator, a small network.
+SMALL  := $(filter icebreaker-up5k,$(BOARD))
 CLOCK  ?= 50
 RATE   ?= 1
+CLOCKS := $(if $(SMALL),,--clock-mhz $(CLOCK) --sdram-rate $(RATE))
 SEEDS  ?= 1
 RUN    ?=
 INPUT  ?=
@@ -28,11 +31,13 @@ SIM    := build/sim
 FW     := build/firmware
 SOC    := build/soc
 BIT    := build/bitstream
+SMALL_MODEL := yolov4-tiny-eighth-64
+BIT_MODEL := $(or $(MODEL),$(if $(SMALL),$(SMALL_MODEL)))
 # A small network if none is named. Built-in ones were not trained, their boxes are noise: only the
 # best are asked for, some two dozen; the firmware has room for 256. Large images are not verified by
 # the firmware, which would take minutes to simulate.
-SOC_MODEL := $(or $(MODEL),yolov4-tiny-quarter-96)
-SOC_RUN   := $(if $(MODEL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),$(if $(filter %.onnx,$(MODEL)),0.25,0.85),0.6))
+SOC_MODEL := $(or $(MODEL),$(if $(SMALL),$(SMALL_MODEL),yolov4-tiny-quarter-96))
+SOC_RUN   := --board $(BOARD) $(if $(MODEL)$(SMALL),--no-checksum) --score $(or $(SCORE),$(if $(MODEL),$(if $(filter %.onnx,$(MODEL)),0.25,0.85),0.6))
 
 .PHONY: help setup demo sim firmware soc-sim bitstream flash test fast formal lint docs bench clean
 help:
@@ -47,6 +52,7 @@ help:
 	@echo "make bitstream  a board's bitstream and the program for its SDRAM (build/bitstream; see docs/board.md)"
 	@echo "             BOARD=$(BOARD) MODEL=file.onnx TARGET=$(TARGET) CLOCK=$(CLOCK) RATE=$(RATE) SEEDS='1 2 3' JOBS=$(JOBS) for others;"
 	@echo "             RUN=run.json (sim soc --json) for frames per second"
+	@echo "             BOARD=icebreaker-up5k for the small system (docs/board.md); soc-sim and firmware likewise"
 	@echo "make flash   load the bitstream with openFPGALoader (never tried)"
 	@echo "make test    all tests (make fast: those of seconds)"
 	@echo "make formal  prove properties of the gateware (minutes); PROOFS='tokens read.rules' for some"
@@ -80,9 +86,9 @@ sim: $(STAMP)
 	$(PY) -m sim verify $(SIM)/normal --engine rtl --quiet $(if $(INPUT),--input $(INPUT))
 
 firmware: $(STAMP)
-	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(FW)/build
+	$(PY) -m codegen build $(BIT_MODEL) --target $(TARGET) --quiet -o $(FW)/build
 	$(PY) -m codegen header $(FW)/build -o $(FW)/headers $(if $(HEADS),--heads $(HEADS))
-	$(PY) -m hw firmware $(FW)/headers --target $(TARGET) -o $(FW)
+	$(PY) -m hw firmware $(FW)/headers --board $(BOARD) --target $(TARGET) -o $(FW)
 
 soc-sim: $(STAMP)
 	$(PY) -m codegen build $(SOC_MODEL) --target $(TARGET) --quiet -o $(SOC)/build
@@ -91,21 +97,31 @@ soc-sim: $(STAMP)
 	  $(if $(HEADS),--heads $(HEADS)) $(if $(INPUT),--input $(INPUT))
 
 bitstream: $(STAMP)
-	$(PY) -m codegen build $(MODEL) --target $(TARGET) --quiet -o $(BIT)/build
+	$(PY) -m codegen build $(BIT_MODEL) --target $(TARGET) --quiet -o $(BIT)/build
 	$(PY) -m codegen header $(BIT)/build -o $(BIT)/headers $(if $(HEADS),--heads $(HEADS))
-	$(PY) -m hw firmware $(BIT)/headers --target $(TARGET) --clock-mhz $(CLOCK) \
-	  --sdram-rate $(RATE) -o $(BIT)
-	$(PY) -m hw bitstream --board $(BOARD) --target $(TARGET) --clock-mhz $(CLOCK) \
-	  --sdram-rate $(RATE) --seeds $(SEEDS) --jobs $(JOBS) --rom $(BIT)/boot.bin \
+	$(PY) -m hw firmware $(BIT)/headers --board $(BOARD) --target $(TARGET) $(CLOCKS) -o $(BIT)
+	$(PY) -m hw bitstream --board $(BOARD) --target $(TARGET) $(CLOCKS) \
+	  --seeds $(SEEDS) --jobs $(JOBS) $(if $(SMALL),,--rom $(BIT)/boot.bin) \
 	  $(if $(RUN),--cycles-from $(RUN)) -o $(BIT)
+ifneq ($(SMALL),)
+	@echo "bitstream: $(BIT)/board.bin, for the flash's beginning; $(BIT)/firmware.bin from 1 MB on:"
+	@echo "  iceprog $(BIT)/board.bin && iceprog -o 1M $(BIT)/firmware.bin (make flash BOARD=$(BOARD); never tried)"
+else
 	@echo "bitstream: $(BIT)/board.bit (make flash); program for the SDRAM: $(BIT)/firmware.bin, then"
 	@echo "  $(VENV)/bin/litex_term --speed 1000000 --kernel $(BIT)/firmware.bin --kernel-adr 0x40000000 /dev/ttyUSB0"
+endif
 	@echo "docs/board.md says more"
 
 flash: $(STAMP)
-	@test -f $(BIT)/board.bit || { echo "error: $(BIT)/board.bit must exist; make bitstream" >&2; exit 1; }
+	@test -f $(BIT)/board.$(if $(SMALL),bin,bit) || { \
+	  echo "error: $(BIT)/board.$(if $(SMALL),bin,bit) must exist; make bitstream BOARD=$(BOARD)" >&2; exit 1; }
 	@test -x $(LOADER) || $(PY) -m pip install --quiet --disable-pip-version-check -e '.[flash]'
+ifneq ($(SMALL),)
+	$(LOADER) --board ice40_generic --write-flash $(BIT)/board.bin
+	$(LOADER) --board ice40_generic --write-flash --offset 1048576 $(BIT)/firmware.bin
+else
 	$(LOADER) --board ulx3s $(BIT)/board.bit
+endif
 
 test: $(STAMP)
 	$(PY) -m pytest -m "" -n $(JOBS) --dist worksteal

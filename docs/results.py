@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hw.bitstream.report import CELLS, summary
+from hw.bitstream.report import component_table, summary
 from hw.spec.config import ArrayConfig, ConfigError
 
 __all__ = ["FOLDER", "result_parts"]
@@ -28,9 +28,7 @@ def result_parts(table: Any) -> Iterator[str]:
             (name, n["used"], n["available"], f"{n['used'] / n['available']:.0%}")
             for name, n in found["resources"].items()))
         yield "As synthesized, by component; nextpnr shares lookup tables, and adds some."
-        yield table(("component", *CELLS.values()), (
-            (name, *(cells[cell] for cell in CELLS.values()))
-            for name, cells in found["components"].items() if any(cells.values())))
+        yield table(*component_table(found))
         yield "Slowest paths, and each seed that was tried; 100 % is what was asked for."
         yield table(("clocks", "asked MHz", "MHz"), (
             (p["start"] if p["start"] == p["end"] else f"{p['start']} to {p['end']}",

@@ -26,7 +26,8 @@ from sim.tensors import Array, host_outputs, read_tensors, write_inputs
 from sim.verify import predicted_cycles, run
 from sim.verify_frame import ideal_cycles
 
-__all__ = ["SocResult", "compare_boxes", "verify_soc"]
+__all__ = ["Say", "SocResult", "check_headers", "compare_boxes", "frame_cycles", "host_boxes",
+           "verify_soc"]
 
 #: From reset until the frame begins: waking the SDRAM, and the checksum of a byte.
 _BOOT_CYCLES, _CHECKSUM_CYCLES = 1_000_000, 60
@@ -137,7 +138,7 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
     definitions = [f"MACRAME_SCORE={score!r}f", *(() if checksum else ["MACRAME_SKIP_CHECKSUM"])]
     system = build_system(build.image.config, headers, definitions=definitions,
                           sdram_rate=sdram_rate)
-    _check_headers(build, headers, system.firmware.image)
+    check_headers(build, headers, system.firmware.image)
     activations = np.zeros(build.image.activation_bytes, np.uint8)
     write_inputs(build, activations, feeds)
     before = _BOOT_CYCLES + (_CHECKSUM_CYCLES * system.firmware.image_bytes if checksum else 0)
@@ -156,9 +157,9 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
     outputs = {name: found[name] for name in names}
     boxes, differ = None, None
     if heads is not None:
-        theirs = _host_boxes(build, heads, host_outputs(build, outputs), score)
+        theirs = host_boxes(build, heads, host_outputs(build, outputs), score)
         boxes, differ = len(theirs), compare_boxes(done.text, theirs)
-    cycles = _frame_cycles(done.text)
+    cycles = frame_cycles(done.text)
     ideal = ideal_cycles(build)
     return SocResult(
         text=done.text,
@@ -196,7 +197,7 @@ def compare_boxes(text: str, boxes: Detections) -> str | None:
     return None
 
 
-def _host_boxes(build: BuildFolder, heads: Heads, outputs: Mapping[str, Array],
+def host_boxes(build: BuildFolder, heads: Heads, outputs: Mapping[str, Array],
                 score: float) -> Detections:
     """Decode as ``python -m sim detect`` does; the input is the picture."""
     height, width = build.tensors[build.manifest["inputs"][0]["tensor"]].shape[2:]
@@ -205,14 +206,27 @@ def _host_boxes(build: BuildFolder, heads: Heads, outputs: Mapping[str, Array],
                   picture_size=(width, height), score=score)
 
 
-def _frame_cycles(text: str) -> int:
+def frame_cycles(text: str) -> int:
+    """Cycles of the frame, as the firmware stated them.
+
+    Raises
+    ------
+    SimError
+        It did not.
+    """
     found = re.search(r"^frame: (\d+) cycles", text, re.M)
     if found is None:
         raise SimError(f"firmware must state the cycles of its frame; it said:\n{text}")
     return int(found[1])
 
 
-def _check_headers(build: BuildFolder, headers: Path, image: bytes) -> None:
+def check_headers(build: BuildFolder, headers: Path, image: bytes) -> None:
+    """Refuse headers that are not of the build: `image` is what the firmware got by them.
+
+    Raises
+    ------
+    SimError
+    """
     if image != (build.path / "program.bin").read_bytes():
         raise SimError(f"headers {str(headers)!r} must be those of the build {str(build.path)!r}, "
                        f"not of another one; run `python -m codegen header {build.path} "

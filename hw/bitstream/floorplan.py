@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from hw.bitstream.report import COMPONENTS, component
+from hw.bitstream.report import component
 
 __all__ = ["draw_floorplan"]
 
@@ -20,15 +20,18 @@ _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#
 _PLACE = re.compile(r"X(\d+)/Y(\d+)/(.*)")
 #: Lookup tables and flip-flops; a tile has eight of each.
 _SLICE = re.compile(r"SLICE([A-D])\.(K|FF)([01])")
+#: The eight logic cells of a tile of an iCE40.
+_LOGIC_CELL = re.compile(r"lc([0-7])")
 #: Part of a tile whose lookup tables are memory.
 _WRITE_PORT = ".RAMW"
 
 
-def draw_floorplan(bels: Mapping[str, str], tiles: tuple[int, int], picture: Path) -> None:
+def draw_floorplan(bels: Mapping[str, str], tiles: tuple[int, int], components: Mapping[str, str],
+                   picture: Path) -> None:
     """Draw where cells are, whole or not at all.
 
-    A tile has eight lookup tables above eight flip-flops; block RAMs, multipliers and pins fill
-    theirs.
+    A tile has eight lookup tables above eight flip-flops, or eight logic cells; block RAMs,
+    multipliers and pins fill theirs.
 
     Parameters
     ----------
@@ -36,12 +39,14 @@ def draw_floorplan(bels: Mapping[str, str], tiles: tuple[int, int], picture: Pat
         Cells by nextpnr's names of places.
     tiles
         Columns and rows of the grid that the names count in.
+    components
+        Beginnings of cells' names, and the component that they are part of.
     picture
         File to write, a PNG.
     """
-    names = list(dict.fromkeys(COMPONENTS.values()))
-    colours = dict(zip(names, _COLOURS, strict=True))
-    placed = [(int(found[1]), int(found[2]), found[3], component(cell))
+    names = list(dict.fromkeys(components.values()))
+    colours = dict(zip(names, _COLOURS))
+    placed = [(int(found[1]), int(found[2]), found[3], component(cell, components))
               for bel, cell in bels.items() if not bel.endswith(_WRITE_PORT)
               and (found := _PLACE.fullmatch(bel))]
     columns, rows = tiles
@@ -71,4 +76,7 @@ def _cell(left: int, top: int, site: str) -> tuple[int, int, int, int]:
         x = left + 2 * "ABCD".index(found[1])
         y = top + 2 * (int(found[3]) + 2 * (found[2] == "FF"))
         return x, y, x + 1, y + 1
+    if found := _LOGIC_CELL.fullmatch(site):
+        x, y = left + 2 * (int(found[1]) % 4), top + 4 * (int(found[1]) // 4)
+        return x, y, x + 1, y + 3
     return left, top, left + _TILE - 2, top + _TILE - 2

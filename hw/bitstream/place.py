@@ -121,11 +121,11 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
     folder, name = netlist.parent, f"seed-{seed}"
     program, *options = device.place
     pins: Sequence[str] = ("--out-of-context",) if constraints is None else (
-        "--lpf", constraints.name, "--lpf-allow-unconstrained")
+        device.pins[0], constraints.name, *device.pins[1:])
     try:
         took = find(program).run(
-            *options, "--json", netlist.name, *pins, "--textcfg", f"{name}.config",
-            "--report", f"{name}.json", "--write", f"{name}.cells", "--router", "router2",
+            *options, "--json", netlist.name, *pins, device.text, f"{name}.config",
+            "--report", f"{name}.json", "--write", f"{name}.cells",
             "--freq", f"{clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail",
             folder=folder, log=f"{name}.log", follow=lambda log: say(_phase(log)))
     except ToolError as error:
@@ -176,7 +176,7 @@ def _paths(report: dict[str, Any]) -> Iterator[TimingPath]:
 
 
 def _clock(net: str) -> str:
-    return net.removeprefix("$glbnet$")
+    return net.removeprefix("$glbnet$").removesuffix("$SB_IO_IN_$glb_clk")
 
 
 def _bels(design: Path) -> Iterator[tuple[str, str]]:
@@ -191,7 +191,7 @@ def _bels(design: Path) -> Iterator[tuple[str, str]]:
 
 
 def pack(placed: Placed, device: Device, bitstream: Path) -> Used:
-    """Write the bitstream, compressed; whole or not at all.
+    """Write the bitstream; whole or not at all.
 
     Raises
     ------
@@ -199,7 +199,8 @@ def pack(placed: Placed, device: Device, bitstream: Path) -> Used:
         The packer is missing or fails.
     """
     folder, temporary = placed.config.parent, bitstream.with_suffix(".tmp")
-    used = find(device.pack).run("--compress", placed.config.name, temporary.name,
-                                 folder=folder, log="pack.log")
+    program, *options = device.pack
+    used = find(program).run(*options, placed.config.name, temporary.name, folder=folder,
+                             log="pack.log")
     os.replace(temporary, bitstream)
     return used

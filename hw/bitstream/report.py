@@ -7,22 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
+from hw.bitstream.boards import Board
 from hw.bitstream.place import Placed, TimingPath
 from hw.bitstream.tools import Used
 
-__all__ = ["Attempt", "CELLS", "COMPONENTS", "component", "describe", "frames", "summary", "tables"]
-
-#: nextpnr's names of what is scarce, and ours.
-CELLS = {"TRELLIS_COMB": "LUT4", "TRELLIS_FF": "FF", "MULT18X18D": "DSP", "DP16KD": "EBR"}
-#: Beginnings of cells' paths, and the component that they are part of.
-COMPONENTS = {
-    "macrame.array": "array", "macrame.post": "post", "macrame.load": "load",
-    "macrame.store": "store", "macrame.mac": "mac", "macrame.scratchpad": "scratchpad",
-    "macrame.sequencer": "sequencer", "macrame.read": "bus", "macrame.write": "bus",
-    "macrame": "core, other", "VexRiscv": "processor", "": "SDRAM controller, UART, other",
-}
-#: LUTs of each cell that Yosys makes.
-_LUTS = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+__all__ = ["Attempt", "component", "component_table", "describe", "frames", "summary", "tables"]
 
 
 @dataclass(frozen=True)
@@ -43,22 +32,27 @@ class Attempt:
     macros_took: Used
 
 
-def component(cell: str) -> str:
-    """The component that a cell is part of."""
-    prefix = next(p for p in sorted(COMPONENTS, key=len, reverse=True) if cell.startswith(p))
-    return COMPONENTS[prefix]
+def component(cell: str, components: Mapping[str, str]) -> str:
+    """The component that a cell is part of, of those of a board."""
+    prefix = next(p for p in sorted(components, key=len, reverse=True) if cell.startswith(p))
+    return components[prefix]
 
 
-def describe(fastest: Attempt, runs: Sequence[Attempt],
+def describe(board: Board, fastest: Attempt, runs: Sequence[Attempt],
              by_component: Mapping[str, Counter[str]]) -> dict[str, Any]:
-    """The part of ``hardware.json`` that comes out of the tools."""
+    """The part of ``hardware.json`` that comes out of the tools.
+
+    Components have LUTs before packing, which nextpnr shares and adds to; the rest is exact.
+    """
     best = fastest.placed
     return {
         "seed": best.seed,
         "resources": {name: {"used": best.used[cell], "available": best.available[cell]}
-                      for cell, name in CELLS.items()},
-        "components": {name: _scarce(cells) for name, cells in by_component.items()},
-        "paths": [_path(path) for path in best.paths],
+                      for cell, name in board.device.resources.items()},
+        "components": {component: {name: sum(n * cells[cell] for cell, n in kinds.items())
+                                   for name, kinds in board.device.cells.items()}
+                       for component, cells in by_component.items()},
+        "paths": [_path(path, board.components) for path in best.paths],
         "seeds": [_seed(run) for run in runs],
     }
 
@@ -71,17 +65,19 @@ def _seed(run: Attempt) -> dict[str, Any]:
             **asdict(placed.took)}
 
 
-def _path(path: TimingPath) -> dict[str, Any]:
+def _path(path: TimingPath, components: Mapping[str, str]) -> dict[str, Any]:
     return {"start": path.start, "end": path.end, "asked_mhz": path.asked_mhz,
             "reached_mhz": path.reached_mhz,
-            "segments": [{"kind": s.kind, "component": component(s.cell), "cell": s.cell,
-                          "nanoseconds": s.nanoseconds} for s in path.segments]}
+            "segments": [{"kind": s.kind, "component": component(s.cell, components),
+                          "cell": s.cell, "nanoseconds": s.nanoseconds} for s in path.segments]}
 
 
-def _scarce(cells: Counter[str]) -> dict[str, int]:
-    """LUTs before packing, which nextpnr shares and adds to; the rest is exact."""
-    return {"LUT4": sum(n * cells[cell] for cell, n in _LUTS.items()),
-            "FF": cells["TRELLIS_FF"], "DSP": cells["MULT18X18D"], "EBR": cells["DP16KD"]}
+def component_table(found: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Headings and rows of what each component takes, from ``hardware.json``."""
+    components = found["components"]
+    kinds = tuple(next(iter(components.values())))
+    return (("component", *kinds),
+            [(name, *cells.values()) for name, cells in components.items() if any(cells.values())])
 
 
 def frames(found: Mapping[str, Any], run: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -114,9 +110,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[Table]:
     yield _table("Resources", ("", "used", "available", "share"), (
         (name, n["used"], n["available"], f"{n['used'] / n['available']:.0%}")
         for name, n in found["resources"].items()))
-    yield _table("Components, as synthesized", ("component", *CELLS.values()), (
-        (name, *(cells[cell] for cell in CELLS.values()))
-        for name, cells in found["components"].items() if any(cells.values())))
+    yield _table("Components, as synthesized", *component_table(found))
     timing = _table(f"Slowest paths, seed {found['seed']}",
                     ("clocks", "asked MHz", "MHz", "logic ns", "routing ns"), ())
     timing.add_column("through")

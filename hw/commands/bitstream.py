@@ -15,10 +15,19 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hw.bitstream.boards import BOARDS
-from hw.bitstream.flow import BITSTREAM, FLOORPLAN, REPORT, make_bitstream
+from hw.bitstream.flow import FLOORPLAN, REPORT, make_bitstream
 from hw.bitstream.report import summary, tables
-from hw.commands.shared import FileError, add_boot, add_clock, add_folder, boot_code, positive
+from hw.commands.shared import (
+    FileError,
+    add_boot,
+    add_clock,
+    add_folder,
+    boot_code,
+    chosen,
+    positive,
+)
 from hw.spec.config import PRESETS, ArrayConfig
+from hw.spec.small import SMALL
 
 __all__ = ["add_parser", "run"]
 
@@ -47,18 +56,18 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    target = args.target or BOARDS[args.board].target
-    config, seeds = PRESETS[target], list(dict.fromkeys(args.seeds))
-    boot = boot_code(args.rom)
+    system, seeds = chosen(args), list(dict.fromkeys(args.seeds))
+    config, boot = system.config, boot_code(args.rom)
     measured = read_run(args.cycles_from, config) if args.cycles_from else None
-    command = ["python", "-m", "hw", "bitstream", "--board", args.board, "--target", target,
-               "--clock-mhz", f"{args.clock_hz / 1e6:g}", "--sdram-rate", str(args.sdram_rate),
+    rate = () if system.sdram_rate is None else ("--sdram-rate", str(system.sdram_rate))
+    command = ["python", "-m", "hw", "bitstream", "--board", args.board, "--target", system.target,
+               "--clock-mhz", f"{system.clock_hz / 1e6:g}", *rate,
                "--seeds", *map(str, seeds), "-o", str(args.output)]
     try:
         with _steps() as step:
             found = make_bitstream(
-                args.board, config, args.output, clock_hz=args.clock_hz,
-                sdram_rate=args.sdram_rate, seeds=seeds, boot=boot, step=step,
+                args.board, config, args.output, clock_hz=system.clock_hz,
+                sdram_rate=system.sdram_rate, seeds=seeds, boot=boot, step=step,
                 command=shlex.join(command), jobs=args.jobs, run=measured)
     except OSError as error:
         raise FileError(f"folder {str(args.output)!r} must be writable; {error}") from error
@@ -67,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(table)
     for line in summary(found):
         print(line)
-    print(f"written to {args.output}: {BITSTREAM}, {REPORT}, {FLOORPLAN}")
-    if not boot:
+    bitstream = BOARDS[args.board].device.bitstream
+    print(f"written to {args.output}: {bitstream}, {REPORT}, {FLOORPLAN}")
+    if not boot and args.board not in SMALL:
         print("the boot ROM is empty: name its contents with --rom, or use `make bitstream`")
     return 0
 

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hw.commands.shared import add_folder, add_system, write_files
-from hw.soc.firmware import build_firmware
+from hw.commands.shared import add_folder, add_system, chosen, write_files
+from hw.small.firmware import SmallFirmware, build_small_firmware
+from hw.soc.firmware import Firmware, build_firmware
 from hw.soc.write import soc_files
-from hw.spec.config import PRESETS
+from hw.spec.small import SMALL
 
 __all__ = ["add_parser", "run"]
 
@@ -26,16 +27,22 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    system = soc_files(args.board, PRESETS[args.target], clock_hz=args.clock_hz,
-                      sdram_rate=args.sdram_rate)
-    made = build_firmware(args.headers, system)
-    write_files({args.output / "firmware.elf": made.elf,
-                 args.output / "firmware.bin": made.program.binary,
-                 args.output / "boot.bin": made.boot.binary,
-                 args.output / "firmware.json": json.dumps(made.places(), indent=1) + "\n"})
-    rows = [*made.table(), ("firmware.bin, for the SDRAM", len(made.program.binary))]
+    system = chosen(args)
+    made: Firmware | SmallFirmware
+    if args.board in SMALL:
+        made, memory = build_small_firmware(args.headers, clock_hz=system.clock_hz), "flash"
+        boot = {}
+    else:
+        made, memory = build_firmware(args.headers, soc_files(
+            args.board, system.config, clock_hz=system.clock_hz,
+            sdram_rate=system.sdram_rate)), "SDRAM"
+        boot = {"boot.bin": made.boot.binary}
+    files = {"firmware.bin": made.program.binary, "firmware.elf": made.elf,
+             "firmware.json": json.dumps(made.places(), indent=1) + "\n"}
+    write_files({args.output / name: content for name, content in (boot | files).items()})
+    rows = [*made.table(), (f"firmware.bin, for the {memory}", len(made.program.binary))]
     width = max(len(name) for name, _ in rows)
     for name, size in rows:
         print(f"{name:{width}}  {size:12,} bytes")
-    print(f"written to {args.output}: boot.bin, firmware.bin, firmware.elf, firmware.json")
+    print(f"written to {args.output}: {', '.join(boot | files)}")
     return 0

@@ -1,7 +1,6 @@
 """The small system: a PicoRV32, its memories, flash and UART, and the array.
 
-The processor and the reader of the flash are PicoSoC's, by Claire Xenia Wolf (ISC licence), from
-the wheel ``pythondata-cpu-picorv32``.
+The processor is by Claire Xenia Wolf (ISC licence), from the wheel ``pythondata-cpu-picorv32``.
 """
 
 from amaranth import (
@@ -18,6 +17,7 @@ from amaranth import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.small.flash import FlashReader
 from hw.small.mac_port import MacPort
 from hw.small.memory import SharedScratchpad, SinglePort
 from hw.small.uart import Uart
@@ -107,6 +107,7 @@ class SmallSystem(wiring.Component):
 
         # Who is asked. Only who is asked answers, with anything but 0.
         m.submodules.mac = mac = MacPort(self.config)
+        m.submodules.flash = flash = FlashReader()
         m.submodules.ram = ram = SinglePort(RAM_BYTES // 4)
         m.submodules.scratchpad = scratchpad = SharedScratchpad(self.config)
         wiring.connect(m, mac.scratchpad, scratchpad.mac)
@@ -124,7 +125,7 @@ class SmallSystem(wiring.Component):
         reads.append(Mux(asked[Region.RAM], ram.read, 0))
         answers.append(asked[Region.RAM])
         for region, bus in ((Region.SCRATCHPAD, scratchpad.bus), (Region.WEIGHTS, mac.weights),
-                            (Region.ACCUMULATORS, mac.accumulators),
+                            (Region.ACCUMULATORS, mac.accumulators), (Region.FLASH, flash.bus),
                             (Region.REGISTERS, mac.registers)):
             m.d.comb += [bus.valid.eq(asked[region]), bus.address.eq(address[2:]),
                          bus.written.eq(written), bus.strobe.eq(strobe)]
@@ -132,18 +133,11 @@ class SmallSystem(wiring.Component):
             if region != Region.REGISTERS:
                 answers.append(bus.ready)
 
-        # Flash: PicoSoC's reader, with its settings left as they are after reset.
-        flash_ready, flash_read = Signal(), Signal(32)
-        m.submodules.flash = Instance(
-            "spimemio", i_clk=ClockSignal(), i_resetn=~ResetSignal(),
-            i_valid=asked[Region.FLASH], o_ready=flash_ready, i_addr=address[:24],
-            o_rdata=flash_read, o_flash_csb=self.flash_csb, o_flash_clk=self.flash_clk,
-            o_flash_io0_do=self.flash_io0, i_flash_io0_di=Const(0),
-            i_flash_io1_di=self.flash_io1, i_flash_io2_di=Const(0), i_flash_io3_di=Const(0),
-            i_cfgreg_we=Const(0, 4), i_cfgreg_di=Const(0, 32))
-        m.d.comb += [self.flash_io2.eq(1), self.flash_io3.eq(1)]
-        answers.append(flash_ready)
-        reads.append(Mux(asked[Region.FLASH], flash_read, 0))
+        m.d.comb += [
+            self.flash_csb.eq(flash.csb), self.flash_clk.eq(flash.clk),
+            self.flash_io0.eq(flash.mosi), flash.miso.eq(self.flash_io1),
+            self.flash_io2.eq(1), self.flash_io3.eq(1),
+        ]
 
         # Registers beside the array's: UART, LEDs, cycles.
         register = {r: Signal(name=f"asks_{r.name.lower()}") for r in Register}

@@ -8,7 +8,7 @@ from enum import IntEnum, unique
 
 from hw.spec.config import ArrayConfig, ConfigError
 
-__all__ = ["ACTIVATIONS_OFFSET", "FIRMWARE_OFFSET", "FLASH_BYTES", "INSTRUCTION_BASE",
+__all__ = ["ACTIVATIONS_OFFSET", "CLOCK_HZ", "FIRMWARE_OFFSET", "FLASH_BYTES", "INSTRUCTION_BASE",
            "MOST_SCRATCHPAD_WORDS", "RAM_BYTES", "Register", "Region", "SMALL", "check_small"]
 
 
@@ -70,6 +70,8 @@ class Register(IntEnum):
 #: Where the words of the MAC's instruction are, from ``Region.REGISTERS`` on; to write only.
 INSTRUCTION_BASE = 0x80
 
+#: Of the board's oscillator.
+CLOCK_HZ = 12_000_000
 RAM_BYTES = 64 * 1024
 #: The board's. The bitstream is at its beginning.
 FLASH_BYTES = 16 * 1024 * 1024

@@ -9,11 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hw.spec.small import CLOCK_HZ, SMALL
 from sim.build import read_build
 from sim.commands.detection import SCORE, score
 from sim.commands.shared import add_input, make_console, progress_bar, read_feeds, write_whole
+from sim.errors import SimError
 from sim.golden import Golden
+from sim.results import TensorResult
+from sim.small import SmallResult, verify_small
 from sim.soc import SocResult, verify_soc
+
+BOARDS = ("ulx3s-85f", *SMALL)
 
 __all__ = ["add_parser", "run"]
 
@@ -21,8 +27,8 @@ __all__ = ["add_parser", "run"]
 def add_parser(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
     s = commands.add_parser(
-        "soc", help="simulate the whole system, processor and SDRAM included: boot the firmware of "
-                    "a build, run a frame, compare outputs and boxes")
+        "soc", help="simulate the whole system of a board, processor and memory included: boot the "
+                    "firmware of a build, run a frame, compare outputs and boxes")
     s.add_argument("build", type=Path, metavar="BUILD", help="folder made by codegen build")
     s.add_argument("--headers", type=Path, required=True, metavar="DIR",
                    help="folder that codegen header made of it")
@@ -34,7 +40,10 @@ def add_parser(commands: Any) -> None:
                    help=f"leave out boxes with a score of S or less (default: {SCORE})")
     s.add_argument("--no-checksum", action="store_true",
                    help="the firmware does not verify the image, which takes some cycles a byte")
-    s.add_argument("--sdram-rate", type=int, choices=(1, 2), default=2,
+    s.add_argument("--board", choices=BOARDS, default=BOARDS[0],
+                   help=f"whose system (default: {BOARDS[0]}); that of {', '.join(SMALL)} has no "
+                        "SDRAM, and its processor does all but the MACs")
+    s.add_argument("--sdram-rate", type=int, choices=(1, 2),
                    help="clocks of the SDRAM per clock of the system (default: 2)")
     s.add_argument("--json", type=Path, metavar="OUT", help="also write the results here")
     s.set_defaults(run=run)
@@ -44,27 +53,55 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     build = read_build(args.build)
     feeds = read_feeds(Golden(build.model).inputs, args)
+    small = args.board in SMALL
+    if small and args.sdram_rate is not None:
+        raise SimError(f"the SDRAM rate of {args.board!r} must not be set, for it has no SDRAM; "
+                       "leave --sdram-rate out.")
+    result: SocResult | SmallResult
     with progress_bar() as progress:
-        result = verify_soc(build, args.headers, feeds, heads_file=args.heads,
-                            score=args.score, checksum=not args.no_checksum,
-                            sdram_rate=args.sdram_rate, say=progress)
+        if small:
+            result = verify_small(build, args.headers, feeds, heads_file=args.heads,
+                                  score=args.score, checksum=not args.no_checksum, say=progress)
+        else:
+            result = verify_soc(build, args.headers, feeds, heads_file=args.heads,
+                                score=args.score, checksum=not args.no_checksum,
+                                sdram_rate=args.sdram_rate or 2, say=progress)
     if args.json:
         write_whole(args.json, json.dumps(build.identity | result.to_json(), indent=1) + "\n")
-    _print(make_console(), result)
+    console = make_console()
+    _print_outputs(console, result.text, result.tensors, "RAM" if small else "SDRAM")
+    if isinstance(result, SmallResult):
+        _print_small(console, result)
+    else:
+        _print_soc(console, result)
+    _print_verdict(console, result)
     return 0 if result.passed else 1
 
 
-def _print(console: Console, result: SocResult) -> None:
+def _print_outputs(console: Console, text: str, tensors: list[TensorResult], memory: str) -> None:
     console.print("the firmware said:")
-    for line in result.text.splitlines():
+    for line in text.splitlines():
         console.print(f"  | {escape(line)}")
-    table = Table(title="outputs in SDRAM against ONNX Runtime", title_justify="left")
+    table = Table(title=f"outputs in {memory} against ONNX Runtime", title_justify="left")
     for heading in ("tensor", "shape", "elements", "mismatches"):
         table.add_column(heading, justify="left" if heading in ("tensor", "shape") else "right")
-    for t in result.tensors:
+    for t in tensors:
         table.add_row(escape(t.name), "x".join(map(str, t.shape)), str(t.elements),
                       str(t.mismatches))
     console.print(table)
+
+
+def _print_small(console: Console, result: SmallResult) -> None:
+    used = "" if result.utilization is None else f", {result.utilization:.1%} of it used"
+    console.print(f"{result.cycles} cycles for the frame, {result.seconds:.2f} s at "
+                  f"{CLOCK_HZ / 1e6:g} MHz; the array was at work in {result.array_cycles}{used}")
+    console.print(f"{result.system_cycles} cycles from configuration to the end, simulated at "
+                  f"{result.cycles_per_second / 1e3:.0f} kcycles/s")
+    if result.checksums_differ:
+        console.print(f"[red]checksums: {escape(result.checksums_differ)}[/]")
+
+
+def _print_soc(console: Console, result: SocResult) -> None:
     moved = result.read_bytes + result.written_bytes
     used = "" if result.utilization is None else f", {result.utilization:.1%} of the array used"
     console.print(f"{result.cycles} cycles for the frame, {result.cycles_predicted} predicted for "
@@ -74,6 +111,9 @@ def _print(console: Console, result: SocResult) -> None:
                   f"{moved / result.bus_cycles:.2f} bytes each")
     console.print(f"{result.system_cycles} cycles from reset to the end, simulated at "
                   f"{result.cycles_per_second / 1e3:.0f} kcycles/s")
+
+
+def _print_verdict(console: Console, result: SocResult | SmallResult) -> None:
     console.print("memory as in the simulator" if not result.memory_differs else
                   f"[red]bytes of memory that differ from the simulator's: "
                   f"{result.memory_differs}[/]")

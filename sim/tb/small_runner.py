@@ -13,19 +13,17 @@ import numpy as np
 
 from hw.small.firmware import SmallFirmware, build_small_firmware
 from hw.small.system import BAUD
-from hw.small.write import picosoc_verilog, small_verilog
+from hw.small.write import cpu_verilog, small_verilog
 from hw.soc.firmware import FirmwareError
 from hw.spec.config import ArrayConfig
-from hw.spec.small import ACTIVATIONS_OFFSET, FIRMWARE_OFFSET, Region
+from hw.spec.small import ACTIVATIONS_OFFSET, CLOCK_HZ, FIRMWARE_OFFSET, Region
 from sim.errors import SimError
 from sim.tb.memory import Bytes
 from sim.tb.runner import Progress, follow, simulate
 from sim.tb.toolchain import CACHE, Simulation, Testbench, build_simulation
 
-__all__ = ["CLOCK_HZ", "SmallRun", "SmallBuild", "build_small", "cell_models", "run_small"]
+__all__ = ["SmallRun", "SmallBuild", "build_small", "cell_models", "run_small"]
 
-#: Of an iCEBreaker's oscillator.
-CLOCK_HZ = 12_000_000
 _HERE = Path(__file__).parent
 
 
@@ -120,7 +118,7 @@ def build_small(config: ArrayConfig, headers: Path, *, definitions: Sequence[str
         top="small_tb", cpp=(_HERE / "small.cpp",),
         verilog=tuple(_HERE / name for name in ("small_tb.vlt", "small_tb.sv", "flash.sv")),
         options=("--x-assign", "fast", "--x-initial", "fast", f"-GBIT_CYCLES={CLOCK_HZ // BAUD}"))
-    verilog = "".join((small_verilog(config, clock_hz=CLOCK_HZ), *picosoc_verilog().values(),
+    verilog = "".join((small_verilog(config, clock_hz=CLOCK_HZ), *cpu_verilog().values(),
                        cell_models("SB_MAC16", "SB_SPRAM256KA")))
     built = build_simulation(verilog, bus_bytes=None, bench=bench, cache=cache)
     return SmallBuild(firmware, Simulation(built.folder, time.perf_counter() - start))
