@@ -139,8 +139,9 @@ def configurations() -> str:
         _table(("board", "FPGA", "resource", "core", "system", "available"), _boards()),
         "`python -m codegen build` refuses an array that does not fit the board of its `--target`, "
         "says what is missing, and what to make smaller; with `--any-size` it compiles all the "
-        "same, for simulation. What cannot be estimated is not refused. In an array whose columns "
-        "share multipliers, `weight_min` -127, a weight of -128 is the sum of two, and its weights "
+        "same, for simulation. `icebreaker-up5k` has a system that is small: see "
+        "[decision 0007](decisions/0007-small-system.md). In an array whose columns share "
+        " multipliers, `weight_min` -127, a weight of -128 is the sum of two, and its weights "
         "take a second pass; results are the same. `--weight-min -128` avoids that, and multiplies "
         "with LUTs where there are not enough DSP blocks for every product.",
         "## Limits of all configurations",
@@ -154,9 +155,8 @@ def _boards() -> Iterator[tuple[object, ...]]:
     for name, board in BOARDS.items():
         core, fpga = board.core(PRESETS[name]), board.fpga
         for key, what in fpga.names.items():
-            taken = (("not estimated", "") if core is None or board.system is None else
-                     (getattr(core, key), getattr(board.system, key)))
-            yield (f"`{name}`", fpga.name, what, *taken, getattr(fpga.has, key))
+            yield (f"`{name}`", fpga.name, what, getattr(core, key), getattr(board.system, key),
+                   getattr(fpga.has, key))
 
 
 def _parameters(cls: type) -> Iterator[tuple[str, str]]:

@@ -47,14 +47,10 @@ def _boards() -> Table:
         first = (name, fpga.name)
         for key, what in fpga.names.items():
             has = getattr(fpga.has, key)
-            if core is None or board.system is None:
-                taken = ("not estimated", "", f"{has:,}", "")
-            else:
-                about = "" if key in ("dsp", "ebr") else "~ "
-                of_core, of_system = getattr(core, key), getattr(board.system, key)
-                taken = (f"{about}{of_core:,}", f"{of_system:,}", f"{has:,}",
-                         f"{(of_core + of_system) / has:.0%}")
-            table.add_row(*first, what, *taken)
+            about = "~ " if key in ("lut4", "ff") else ""
+            of_core, of_system = getattr(core, key), getattr(board.system, key)
+            table.add_row(*first, what, f"{about}{of_core:,}", f"{of_system:,}", f"{has:,}",
+                          f"{(of_core + of_system) / has:.0%}")
             first = ("", "")
         table.add_section()
     return table

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hw.spec.block_ram import Storage, storage
-from hw.spec.config import ArrayConfig
+from hw.spec.config import ArrayConfig, ConfigError
 from hw.spec.resources import Resources, estimate, memories, multipliers
+from hw.spec.small import check_small
+from hw.spec.small_resources import SMALL_SYSTEM, small_blocks, small_core
 
 __all__ = ["BOARDS", "ERROR", "Board", "Fpga", "PLACED", "missing"]
 
@@ -31,6 +33,8 @@ class Fpga:
         What its maker calls a DSP block and a block RAM.
     ebr_kbit
         Size of a block RAM, parity included.
+    lut_name
+        What LUTs are counted as.
     """
 
     name: str
@@ -38,11 +42,12 @@ class Fpga:
     dsp_name: str
     ebr_name: str
     ebr_kbit: int
+    lut_name: str = "LUT4"
 
     @property
     def names(self) -> dict[str, str]:
         """What to call each resource that it has, by field of :class:`Resources`."""
-        names = {"lut4": "LUT4", "ff": "registers", "dsp": self.dsp_name,
+        names = {"lut4": self.lut_name, "ff": "registers", "dsp": self.dsp_name,
                  "ebr": f"{self.ebr_name}, {self.ebr_kbit} Kbit",
                  "spram": "SB_SPRAM256KA, 256 Kbit"}
         return {key: name for key, name in names.items() if getattr(self.has, key)}
@@ -56,22 +61,26 @@ class Board:
     ----------
     fpga
     system
-        What the processor, the memory controller and the UART take, placed; None if what a core
-        takes of this FPGA cannot be told.
+        What the processor, the memory controller and the UART take, placed.
+    small
+        Its system is the small one, :mod:`hw.spec.small`.
     """
 
     fpga: Fpga
-    system: Resources | None = None
+    system: Resources
+    small: bool = False
 
     def multipliers(self, config: ArrayConfig) -> tuple[str, ...]:
         """:func:`hw.spec.resources.multipliers` with the DSP blocks that the rest leaves."""
-        rest = estimate(config, ())["post"] + (self.system or Resources())
+        if self.small:
+            return ("dual",) * config.columns
+        rest = estimate(config, ())["post"] + self.system
         return multipliers(config, self.fpga.has.dsp - rest.dsp)
 
-    def core(self, config: ArrayConfig) -> Resources | None:
-        """What a core takes, placed; None if that cannot be told."""
-        if self.system is None:
-            return None
+    def core(self, config: ArrayConfig) -> Resources:
+        """What a core takes, placed."""
+        if self.small:
+            return small_core(config)
         netlist = sum(estimate(config, self.multipliers(config)).values(), Resources())
         return replace(netlist, lut4=round(PLACED * netlist.lut4))
 
@@ -79,26 +88,35 @@ class Board:
 _LFE5U_85F = Fpga(name="LFE5U-85F", dsp_name="MULT18X18D", ebr_name="DP16KD", ebr_kbit=18,
                   has=Resources(lut4=83640, ff=83640, dsp=156, ebr=208))
 _ICE40UP5K = Fpga(name="iCE40UP5K", dsp_name="SB_MAC16", ebr_name="SB_RAM40_4K", ebr_kbit=4,
+                  lut_name="logic cells",
                   has=Resources(lut4=5280, ff=5280, dsp=8, ebr=30, spram=4))
 
 #: By name.
 BOARDS: Mapping[str, Board] = MappingProxyType({
     # A placed system less its core, with SDRAM at the system's clock.
     "ulx3s-85f": Board(fpga=_LFE5U_85F, system=Resources(lut4=6270, ff=3035, dsp=0, ebr=7)),
-    "icebreaker-up5k": Board(fpga=_ICE40UP5K),
+    "icebreaker-up5k": Board(fpga=_ICE40UP5K, system=SMALL_SYSTEM, small=True),
 })
 
 
 def missing(name: str, config: ArrayConfig) -> list[str]:
     """Say why a core does not fit a board: for each resource that there is not enough of, its
-    numbers and what to do. Nothing if it fits, or if that cannot be told.
+    numbers and what to do, or the rule that it breaks. Nothing if it fits.
     """
     board = BOARDS[name]
+    if board.small:
+        try:
+            check_small(config)
+        except ConfigError as error:
+            return [f"{error}."]
     core, system, has = board.core(config), board.system, board.fpga.has
-    if core is None or system is None:
-        return []
-    blocks = {holds: sum((storage(m) for m in found), Storage()).blocks
-              for holds, found in memories(config).items()}
+    if board.small:
+        half = -(-config.accumulator_words // 2)
+        blocks = {"weights": config.columns * small_blocks(config.weight_words, 8),
+                  "accumulators": 2 * config.columns * small_blocks(half, 32)}
+    else:
+        blocks = {holds: sum((storage(m) for m in found), Storage()).blocks
+                  for holds, found in memories(config).items()}
     of_blocks = ", ".join(f"{holds} {n}" for holds, n in blocks.items() if n)
     from_luts = board.multipliers(config).count("lut")
     smaller = "Lower --rows, --columns or --post-lanes"
@@ -107,6 +125,7 @@ def missing(name: str, config: ArrayConfig) -> list[str]:
     found = []
     for key, what, detail, remedy in (
             ("ebr", f"block RAMs ({board.fpga.ebr_name})", f" ({of_blocks})",
+             "Lower --weight-words, --accumulator-words or --columns" if board.small else
              "Lower --scratchpad-words, --weight-words, --accumulator-words or --post-lanes"),
             ("dsp", f"DSP blocks ({board.fpga.dsp_name})", "", "Lower --post-lanes"),
             ("lut4", "LUTs", f" ({from_luts} of {config.columns} columns multiply with LUTs)"

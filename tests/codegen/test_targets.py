@@ -42,7 +42,8 @@ def test_an_array_that_does_not_fit_is_refused(model: Path, tmp_path: Path,
 @pytest.mark.parametrize("options", [
     ["--rows", "32", "--any-size"],
     ["--target", "test-4x4", "--rows", "8", "--columns", "8", "--scratchpad-words", "1048576"],
-    ["--target", "icebreaker-up5k", "--scratchpad-words", "65536"],
+    ["--target", "icebreaker-up5k", "--scratchpad-words", "65536", "--any-size"],
+    ["--target", "icebreaker-up5k", "--columns", "2"],
 ])
 def test_other_arrays_are_compiled(options: list[str], model: Path, tmp_path: Path) -> None:
     assert main(["build", str(model), *options, "--quiet", "-o", str(tmp_path / "b")]) == 0
@@ -64,8 +65,34 @@ def test_targets_are_printed_with_their_boards(capsys: pytest.CaptureFixture[str
     assert boards[2:4] == [
         ["", "", "MULT18X18D", "152", "0", "156", "97%"],
         ["", "", "DP16KD, 18 Kbit", "195", "7", "208", "97%"]]
-    assert boards[4] == ["icebreaker-up5k", "iCE40UP5K", "LUT4", "not estimated", "", "5,280", ""]
-    assert boards[-1] == ["", "", "SB_SPRAM256KA, 256 Kbit", "not estimated", "", "4", ""]
+    assert boards[4][:3] == ["icebreaker-up5k", "iCE40UP5K", "logic cells"]
+    assert boards[4][3].startswith("~ ") and boards[4][5] == "5,280"
+    assert boards[6:] == [
+        ["", "", "SB_MAC16", "8", "0", "8", "100%"],
+        ["", "", "SB_RAM40_4K, 4 Kbit", "24", "4", "30", "93%"],
+        ["", "", "SB_SPRAM256KA, 256 Kbit", "2", "2", "4", "100%"]]
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    (["--accumulator-words", "1024"],
+     ("block RAMs (SB_RAM40_4K) must be at most 30, not 44: 40 of the core (weights 8, "
+      "accumulators 32) and 4 of the system. Lower --weight-words, --accumulator-words or "
+      "--columns.")),
+    (["--scratchpad-words", "65536"],
+     "scratchpad_words must be at most 16384 in a small system, not 65536."),
+    (["--rows", "8"], ("rows must be 4, bytes of a word of the processor, in a small system, not "
+                       "8.")),
+])
+def test_an_array_that_the_small_board_has_no_room_for_is_refused(
+        options: list[str], reason: str, model: Path, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "b"
+    assert main(["build", str(model), "--target", "icebreaker-up5k", *options, "-o", str(out)]) == 1
+    first, found, last = capsys.readouterr().err.splitlines()
+    assert first.endswith(
+        "must fit the iCE40UP5K of the board 'icebreaker-up5k', and this one does not:")
+    assert found == f"  {reason}" and last == "  For simulation alone, add --any-size."
+    assert not out.exists()
 
 
 def test_a_weight_of_minus_128_takes_another_pass_where_multipliers_are_shared(

@@ -26,7 +26,6 @@ PLACED = {
 @pytest.mark.parametrize("target", PLACED)
 def test_agrees_with_placed_systems(target: str) -> None:
     placed, core = PLACED[target], BOARD.core(PRESETS[target])
-    assert core is not None and BOARD.system is not None
     whole = core + BOARD.system
     assert (whole.dsp, whole.ebr) == (placed.dsp, placed.ebr)
     assert abs(whole.lut4 / placed.lut4 - 1) < ERROR
@@ -110,7 +109,6 @@ def test_says_what_is_missing() -> None:
 
 def test_all_block_rams_of_a_board_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     core, system = BOARD.core(ULX3S), BOARD.system
-    assert core is not None and system is not None
     for short in (0, 1):
         has = replace(BOARD.fpga.has, ebr=core.ebr + system.ebr - short)
         board = replace(BOARD, fpga=replace(BOARD.fpga, has=has))
@@ -123,7 +121,6 @@ def test_says_everything_that_is_missing() -> None:
                      weight_words=128, accumulator_words=64, table_slots=1, add_table_slots=1,
                      weight_min=-128)
     core, system = BOARD.core(config), BOARD.system
-    assert core is not None and system is not None
     assert missing("ulx3s-85f", config) == [
         ("DSP blocks (MULT18X18D) must be at most 156, not 160: 160 of the core and 0 of the "
          "system. Lower --post-lanes."),
@@ -135,6 +132,20 @@ def test_says_everything_that_is_missing() -> None:
          f"and {system.ff} of the system. Lower --rows, --columns or --post-lanes.")]
 
 
-def test_does_not_judge_what_it_cannot_tell() -> None:
-    assert BOARDS["icebreaker-up5k"].core(ULX3S) is None
-    assert missing("icebreaker-up5k", ULX3S) == []
+# `python -m hw bitstream --board icebreaker-up5k`, and with columns=2 in the preset.
+PLACED_SMALL = {4: Resources(lut4=4751, ff=2258, dsp=8, ebr=28, spram=4),
+                2: Resources(lut4=4167, ff=1892, dsp=4, ebr=16, spram=4)}
+
+
+@pytest.mark.parametrize("columns", PLACED_SMALL)
+def test_agrees_with_placed_small_systems(columns: int) -> None:
+    board, placed = BOARDS["icebreaker-up5k"], PLACED_SMALL[columns]
+    whole = board.core(replace(PRESETS["icebreaker-up5k"], columns=columns)) + board.system
+    assert (whole.dsp, whole.ebr, whole.spram) == (placed.dsp, placed.ebr, placed.spram)
+    assert abs(whole.lut4 / placed.lut4 - 1) < 0.01
+    assert abs(whole.ff / placed.ff - 1) < 0.01
+
+
+def test_a_whole_core_is_not_for_the_small_board() -> None:
+    assert missing("icebreaker-up5k", ULX3S) == [
+        "rows must be 4, bytes of a word of the processor, in a small system, not 16."]
