@@ -14,6 +14,8 @@ __all__ = ["draw_floorplan"]
 
 #: Pixels of a tile, with a pixel between two; of the frame; of a line of the legend.
 _TILE, _FRAME, _LINE = 9, 12, 22
+#: Of a line of the legend, two beside each other.
+_LEGEND = 250
 _BACKGROUND, _EMPTY, _TEXT = "white", "#eeeeee", "black"
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22",
             "#17becf", "#111111", "#999999")
@@ -50,14 +52,14 @@ def draw_floorplan(bels: Mapping[str, str], tiles: tuple[int, int], components: 
               for bel, cell in bels.items() if not bel.endswith(_WRITE_PORT)
               and (found := _PLACE.fullmatch(bel))]
     columns, rows = tiles
-    width = columns * _TILE + 2 * _FRAME
+    width = max(columns * _TILE, 2 * _LEGEND) + 2 * _FRAME
     legend = _FRAME + rows * _TILE + _FRAME
     count = Counter(name for *_, name in placed)
     present = [name for name in names if count[name]]
     lines = -(-len(present) // 2)
     image = Image.new("RGB", (width, legend + lines * _LINE + _FRAME), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((_FRAME - 1, _FRAME - 1, width - _FRAME, legend - _FRAME), _EMPTY)
+    draw.rectangle((_FRAME - 1, _FRAME - 1, _FRAME + columns * _TILE, legend - _FRAME), _EMPTY)
     for x, y, site, name in placed:
         draw.rectangle(_cell(_FRAME + x * _TILE, _FRAME + y * _TILE, site), colours[name])
     font = ImageFont.load_default(14)

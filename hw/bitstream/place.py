@@ -15,7 +15,7 @@ __all__ = ["Placed", "Segment", "TimingPath", "pack", "place"]
 
 #: What nextpnr says where a design is too large.
 _TOO_LARGE = re.compile(r"no Bels remaining|unable to find legal placement|unable to place|"
-                        r"utilisation limit", re.I)
+                        r"utilisation limit|failed to expand region", re.I)
 _UTILISATION = re.compile(r"^Info:\s+(\w+): +(\d+)/ *(\d+) +\d+%$", re.M)
 #: Where nextpnr is, in its log.
 _PHASE = re.compile(r"^Info: (Packing|Running main analytical placer|Running simulated annealing|"

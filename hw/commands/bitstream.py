@@ -100,7 +100,9 @@ def read_run(path: Path, config: ArrayConfig) -> dict[str, Any]:
     whole = "a whole frame in RTL, as `python -m sim soc --json` writes it"
     if not isinstance(found, dict) or not {"network", "config", "passed"} <= set(found):
         raise FileError(f"file {str(path)!r} must be about {whole}")
-    if "system_cycles" in found:
+    if "array_cycles" in found:
+        engine, cycles = "whole small system in RTL, with its flash", found["cycles"]
+    elif "system_cycles" in found:
         engine, cycles = "whole system in RTL, with its SDRAM", found["cycles"]
     elif (rtl := found.get("rtl")) and not rtl["layers"] and found["engine"] == "rtl":
         engine, cycles = "core in RTL, with a memory that never pauses", rtl["cycles"]

@@ -22,9 +22,14 @@ from sim.tb.memory import Bytes
 from sim.tb.runner import Progress, follow, simulate
 from sim.tb.toolchain import CACHE, Simulation, Testbench, build_simulation
 
-__all__ = ["SmallRun", "SmallBuild", "build_small", "cell_models", "run_small"]
+__all__ = ["BENCH", "SmallRun", "SmallBuild", "build_small", "cell_models", "run_small"]
 
 _HERE = Path(__file__).parent
+#: The board around the system.
+BENCH = Testbench(
+    top="small_tb", cpp=(_HERE / "small.cpp",),
+    verilog=tuple(_HERE / name for name in ("small_tb.vlt", "small_tb.sv", "flash.sv")),
+    options=("--x-assign", "fast", "--x-initial", "fast", f"-GBIT_CYCLES={CLOCK_HZ // BAUD}"))
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,12 @@ def cell_models(*names: str) -> str:
         raise SimError("simulation of the small system needs Yosys' models of its cells; run "
                        "`make setup`, or `pip install 'macrame[yosys]'`.")
     text = (Path(spec.origin).parent / "share" / "ice40" / "cells_sim.v").read_text()
+    macros = text[text.index("`define SB_DFF_INIT"):text.index("// SiliconBlue IO Cells")]
     found = [re.search(rf"^module {name}\b.*?^endmodule\n", text, re.M | re.S) for name in names]
     assert all(found), names
-    return "".join(model[0] for model in found if model)
+    # every pin is connected, and Verilator knows no default values of ports
+    return "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + macros + "".join(
+        model[0] for model in found if model)
 
 
 def build_small(config: ArrayConfig, headers: Path, *, definitions: Sequence[str] = (),
@@ -114,13 +122,9 @@ def build_small(config: ArrayConfig, headers: Path, *, definitions: Sequence[str
         firmware = build_small_firmware(headers, clock_hz=CLOCK_HZ, definitions=definitions)
     except FirmwareError as error:
         raise SimError(f"{error}.") from error
-    bench = Testbench(
-        top="small_tb", cpp=(_HERE / "small.cpp",),
-        verilog=tuple(_HERE / name for name in ("small_tb.vlt", "small_tb.sv", "flash.sv")),
-        options=("--x-assign", "fast", "--x-initial", "fast", f"-GBIT_CYCLES={CLOCK_HZ // BAUD}"))
     verilog = "".join((small_verilog(config, clock_hz=CLOCK_HZ), *cpu_verilog().values(),
                        cell_models("SB_MAC16", "SB_SPRAM256KA")))
-    built = build_simulation(verilog, bus_bytes=None, bench=bench, cache=cache)
+    built = build_simulation(verilog, bus_bytes=None, bench=BENCH, cache=cache)
     return SmallBuild(firmware, Simulation(built.folder, time.perf_counter() - start))
 
 

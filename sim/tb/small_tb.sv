@@ -1,4 +1,13 @@
 // The small system with its flash and the far end of its UART. cocotb drives the clock.
+`ifdef NETLIST  // what Yosys made of it: one module
+`define LOWER_HALVES dut.\ram.half_0 .mem
+`define UPPER_HALVES dut.\ram.half_1 .mem
+`define ARRAY_BUSY 1'b0
+`else
+`define LOWER_HALVES dut.ram.half_0.mem
+`define UPPER_HALVES dut.ram.half_1.mem
+`define ARRAY_BUSY dut.mac.busy
+`endif
 module small_tb #(
     parameter BIT_CYCLES = 12  // clock cycles of a bit on the serial line
 ) (
@@ -28,12 +37,12 @@ module small_tb #(
     end
     final begin
         for (int word = 0; word < 16384; word++)
-            ram_write(word, {dut.ram.half_1.mem[word], dut.ram.half_0.mem[word]});
+            ram_write(word, {`UPPER_HALVES[word], `LOWER_HALVES[word]});
         small_close(ram);
     end
 
     initial mac_cycles = 0;
-    always_ff @(posedge clk) mac_cycles <= mac_cycles + 64'(dut.mac.busy);
+    always_ff @(posedge clk) mac_cycles <= mac_cycles + 64'(`ARRAY_BUSY);
 
     // A byte is sampled in the middle of its bits, and must end with a stop bit.
     localparam logic [7:0] EOT = 8'h04, CAN = 8'h18;

