@@ -53,6 +53,12 @@ class Device:
         What is scarce by the place-and-route tool's name, and ours.
     cells
         What is scarce by our name: how many of it each cell of the netlist is, by its type.
+    logic
+        Columns and rows of the tiles with lookup tables. Without, the placement stays as nextpnr
+        makes it (:mod:`hw.bitstream.refine`).
+    wire_delays
+        Of a wire, picoseconds: inside a tile; between two tiles, and what is added in each of both
+        directions: at all, for each near tile, for each other one; and how many are near.
     """
 
     name: str
@@ -66,6 +72,8 @@ class Device:
     bitstream: str
     resources: Mapping[str, str]
     cells: Mapping[str, Mapping[str, int]]
+    logic: tuple[tuple[int, int], ...] = ()
+    wire_delays: tuple[float, ...] = ()
 
     def too_large(self, cells: Iterable[tuple[str, int, int]]) -> str:
         """Say that a design does not fit: types of cells, how many it takes, and how many there
@@ -126,8 +134,12 @@ def _ecp5_85k_sites(name: str, rows: tuple[int, ...], columns: Mapping[int, int]
                  for row in rows for group in groups for column, n in columns.items())
 
 
+#: Rows of macros of an 85k.
+_EBR_ROWS, _DSP_ROWS = (22, 46, 70, 82), (10, 34, 58)
+
 # Without larger multiplexers made of lookup tables, fewer of these are used. The static placer's
-# wires are shorter than those of HeAP, nextpnr's default.
+# wires are shorter than those of HeAP, nextpnr's default. Delays of wires are near the mean of what
+# router2 made for the default core, speed grade 6 (docs/board.md).
 _LFE5U_85F = Device(
     name="LFE5U-85F-6BG381", synth="synth_ecp5 -nowidelut",
     place=("nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6", "--placer", "static",
@@ -140,8 +152,11 @@ _LFE5U_85F = Device(
                             "FF": {"TRELLIS_FF": 1}, "DSP": {"MULT18X18D": 1},
                             "EBR": {"DP16KD": 1}}),
     sites=MappingProxyType({
-        "DP16KD": _ecp5_85k_sites("EBR", (22, 46, 70, 82), {0: 0, 2: 1, 4: 2, 6: 3}),
-        "MULT18X18D": _ecp5_85k_sites("MULT18_", (10, 34, 58), {0: 0, 1: 1, 4: 4, 5: 5})}))
+        "DP16KD": _ecp5_85k_sites("EBR", _EBR_ROWS, {0: 0, 2: 1, 4: 2, 6: 3}),
+        "MULT18X18D": _ecp5_85k_sites("MULT18_", _DSP_ROWS, {0: 0, 1: 1, 4: 4, 5: 5})}),
+    logic=tuple((x, y) for y in range(2, 94) if y not in (*_EBR_ROWS, *_DSP_ROWS)
+                for x in range(2, 125)),
+    wire_delays=(600, 550, 170, 100, 75, 8))
 
 _FLIP_FLOPS = ("SB_DFF", "SB_DFFE", *(f"SB_DFF{enable}{kind}" for enable in ("", "E")
                                       for kind in ("R", "S", "SR", "SS")))

@@ -17,6 +17,7 @@ from typing import Any
 from hw.bitstream.boards import BOARDS
 from hw.bitstream.floorplan import draw_floorplan
 from hw.bitstream.place import pack, place
+from hw.bitstream.refine import build_annealer
 from hw.bitstream.report import Attempt, describe, frames
 from hw.bitstream.synthesize import cells_by_component, synthesize
 from hw.bitstream.tools import Used, find
@@ -61,7 +62,8 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
                    sdram_rate: int | None, seeds: Sequence[int], boot: bytes, step: Step,
                    command: str, jobs: int = 1, run: dict[str, Any] | None = None
                    ) -> dict[str, Any]:
-    """Synthesize; place macros, place the rest and route with each seed; pack the fastest.
+    """Synthesize; place macros, place the rest, refine that and route it with each seed; pack the
+    fastest.
 
     Parameters
     ----------
@@ -104,6 +106,10 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
         wires = wires_between(json.loads(netlist.path.read_text())["modules"][top],
                               board.device.sites)
         wires_seconds = time.thread_time() - started
+    annealer = None
+    if board.device.logic:
+        with step("annealer"):
+            annealer = build_annealer()
 
     def attempt(seed: int) -> Attempt:
         with step(f"macros, seed {seed}") as say:
@@ -115,7 +121,7 @@ def make_bitstream(board_name: str, config: ArrayConfig, folder: Path, *, clock_
                         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         with step(f"place and route, seed {seed}") as say:
             placed = place(with_sites, board.device, folder / board.constraints, clock_hz=clock_hz,
-                           seed=seed, say=say)
+                           seed=seed, annealer=annealer, say=say)
         with_sites.unlink()
         return Attempt(placed, macros.tiles, macros.random_tiles, took)
 

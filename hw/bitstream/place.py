@@ -1,4 +1,4 @@
-"""From a netlist to a bitstream: place, route, time, pack."""
+"""From a netlist to a bitstream: place, refine, route, time, pack."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hw.bitstream.boards import Device
-from hw.bitstream.tools import ToolError, Used, find
+from hw.bitstream.refine import refine
+from hw.bitstream.tools import Tool, ToolError, Used, find
 
 __all__ = ["Placed", "Segment", "TimingPath", "pack", "place"]
 
@@ -23,6 +24,10 @@ _PHASE = re.compile(r"^Info: (Packing|Running main analytical placer|Running sim
 _ITERATION = re.compile(r"(?:iteration #|iter=)(\d+)")
 _CELL = re.compile(r'\s+"(.*)": \{$')
 _BEL = re.compile(r'\s+"NEXTPNR_BEL": "(.*)",?$')
+#: A clock whose frequency follows from that of a pin.
+_DERIVED = re.compile(r"Derived frequency constraint of ([\d.]+) MHz for net (\S+)")
+#: What nextpnr-ecp5 adds to the name of a net that goes everywhere.
+_GLOBAL = "$glbnet$"
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Placed:
 
 
 def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: int, seed: int,
-          say: Callable[[str], None] = lambda _: None) -> Placed:
+          annealer: Tool | None = None, say: Callable[[str], None] = lambda _: None) -> Placed:
     """Place and route `netlist`, with files beside it.
 
     A design that is slower than `clock_hz` is no error: the result says what it reaches.
@@ -110,29 +115,48 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
         Pins and clocks; None for a core by itself, which gets no pins.
     clock_hz
         Of clocks that the constraints do not name.
+    annealer
+        Moves what was placed, see :mod:`hw.bitstream.refine`; None leaves it where it is.
     say
-        Called with what nextpnr is doing.
+        Called with what the tools are doing.
 
     Raises
     ------
     ToolError
-        nextpnr is missing or fails, for example because the design does not fit.
+        A tool is missing or fails, for example because the design does not fit.
     """
     folder, name = netlist.parent, f"seed-{seed}"
     program, *options = device.place
     pins: Sequence[str] = ("--out-of-context",) if constraints is None else (
         device.pins[0], constraints.name, *device.pins[1:])
+    results = (device.text, f"{name}.config", "--report", f"{name}.json", "--write",
+               f"{name}.cells")
+
+    def run(log: str, *more: str) -> Used:
+        return find(program).run(
+            *options, *more, "--freq", f"{clock_hz / 1e6:g}", "--seed", str(seed),
+            "--timing-allow-fail", folder=folder, log=log, follow=lambda log: say(_phase(log)))
+
+    first = f"{name}.log" if annealer is None else f"{name}.place.log"
+    placed, moved, delays = (folder / f"{name}.{kind}" for kind in ("placed", "moved", "sdf"))
     try:
-        took = find(program).run(
-            *options, "--json", netlist.name, *pins, device.text, f"{name}.config",
-            "--report", f"{name}.json", "--write", f"{name}.cells",
-            "--freq", f"{clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail",
-            folder=folder, log=f"{name}.log", follow=lambda log: say(_phase(log)))
+        took = run(first, "--json", netlist.name, *pins, *(
+            results if annealer is None
+            else ("--no-route", "--write", placed.name, "--sdf", delays.name)))
     except ToolError as error:
         if _TOO_LARGE.search(str(error)):
-            used = _utilisation((folder / f"{name}.log").read_text(errors="replace"))
+            used = _utilisation((folder / first).read_text(errors="replace"))
             raise ToolError(f"{error}\n{device.too_large(used)}") from error
         raise
+    if annealer is not None:
+        took += refine(annealer, placed, delays, moved, device, clock_hz=clock_hz, seed=seed,
+                       say=say)
+        clocks = folder / f"{name}.sdc"
+        clocks.write_text("".join(_clocks((folder / first).read_text(errors="replace"))))
+        took += run(f"{name}.log", "--json", moved.name, "--sdc", clocks.name, "--no-pack",
+                    "--no-place", *results)
+        for temporary in (placed, delays, moved, clocks):
+            temporary.unlink()
     report = json.loads((folder / f"{name}.json").read_text())
     cells = folder / f"{name}.cells"
     bels = dict(_bels(cells))
@@ -142,6 +166,12 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
         used={cell: n["used"] for cell, n in report["utilization"].items()},
         available={cell: n["available"] for cell, n in report["utilization"].items()},
         config=folder / f"{name}.config", bels=bels)
+
+
+def _clocks(log: str) -> Iterator[str]:
+    """Clocks, as nextpnr derived them when it packed the design, for a run that does not."""
+    for megahertz, net in _DERIVED.findall(log):
+        yield f"create_clock -period {1e3 / float(megahertz):.4f} [get_nets {_GLOBAL}{net}]\n"
 
 
 def _utilisation(log: str) -> list[tuple[str, int, int]]:
@@ -176,7 +206,7 @@ def _paths(report: dict[str, Any]) -> Iterator[TimingPath]:
 
 
 def _clock(net: str) -> str:
-    return net.removeprefix("$glbnet$").removesuffix("$SB_IO_IN_$glb_clk")
+    return net.removeprefix(_GLOBAL).removesuffix("$SB_IO_IN_$glb_clk")
 
 
 def _bels(design: Path) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,10 @@ class Used:
     seconds: float
     megabytes: float
 
+    def __add__(self, other: "Used") -> "Used":
+        """One after the other."""
+        return Used(self.seconds + other.seconds, max(self.megabytes, other.megabytes))
+
 
 @dataclass(frozen=True)
 class Tool:

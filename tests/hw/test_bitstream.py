@@ -70,7 +70,17 @@ with open("calls", "a") as calls:
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
 {body}
 """
+#: What is moved before it is routed: a lookup table.
+PLACED = json.dumps({"modules": {"top": {"settings": {}, "cells": {"macrame.load.y": {
+    "type": "TRELLIS_COMB", "parameters": {"MODE": "LOGIC"},
+    "attributes": {"NEXTPNR_BEL": "X7/Y2/SLICEB.K1"}, "port_directions": {"F": "output"},
+    "connections": {"F": [2]}}}}}})
 PLACE = """\
+if "--no-route" in sys.argv:
+    pathlib.Path(options["--write"]).write_text({placed!r})
+    pathlib.Path(options["--sdf"]).write_text("(DELAYFILE)")
+    print("Info:     Derived frequency constraint of 50.0 MHz for net sdrio_clk")
+    sys.exit()
 pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"])
 pathlib.Path(options["--write"]).write_text({cells!r})
 reports = {reports!r}
@@ -95,7 +105,7 @@ class Tools:
 
     def reports(self, *reports: dict[str, Any]) -> None:
         """What nextpnr finds, by seed."""
-        self.make("nextpnr-ecp5", PLACE.format(cells=CELLS, reports=reports))
+        self.make("nextpnr-ecp5", PLACE.format(placed=PLACED, cells=CELLS, reports=reports))
 
 
 @pytest.fixture()
@@ -147,7 +157,7 @@ def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
     assert "the boot ROM is empty" in out.out and out.err == ""
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"board.bit", "floorplan.png", "hardware.json"} < names
-    assert not any(name.endswith((".tmp", ".cells", ".netlist")) for name in names)
+    assert not any(name.endswith((".tmp", ".cells", ".netlist", ".moved")) for name in names)
 
 
 def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Path,
@@ -162,10 +172,11 @@ def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Pat
 
 
 def test_macros_have_sites_before_nextpnr_begins(played: Tools, tmp_path: Path) -> None:
-    played.make("nextpnr-ecp5", PLACE.format(cells=CELLS, reports=[report()]) + """
-module = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["soc"]
-pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]))
-""")
+    played.make("nextpnr-ecp5", """
+if "--no-pack" not in sys.argv:
+    module = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["soc"]
+    pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]))
+""" + PLACE.format(placed=PLACED, cells=CELLS, reports=[report()]))
     netlist = json.loads(NETLIST)
     cells = netlist["modules"]["soc"]["cells"]
     # without a wire, every site is as good as any other
@@ -183,6 +194,27 @@ pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]
     found = made(tmp_path / "out")
     assert all(0 < run["macros"]["tiles"] <= run["macros"]["random"] for run in found["seeds"])
     assert found["took"]["macros"]["seconds"] > 0
+
+
+def test_what_is_placed_is_refined_and_then_routed(played: Tools, tmp_path: Path) -> None:
+    played.make("nextpnr-ecp5", """
+for name in ("--json", "--sdc"):
+    if name in options and "--no-pack" in sys.argv:
+        pathlib.Path("second" + name).write_text(pathlib.Path(options[name]).read_text())
+""" + PLACE.format(placed=PLACED, cells=CELLS, reports=[report()]))
+    assert make(tmp_path / "out") == 0
+    place, route = ((tmp_path / "out" / "calls").read_text().splitlines()[n] for n in (1, 2))
+    assert "--json seed-1.netlist --lpf soc.lpf" in place and "--no-route" in place
+    assert "--json seed-1.moved" in route and "--lpf" not in route
+    assert "--no-pack --no-place" in route and "--textcfg seed-1.config" in route
+    moved = json.loads((tmp_path / "out" / "second--json").read_text())
+    assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
+    assert (tmp_path / "out" / "second--sdc").read_text() == (
+        "create_clock -period 20.0000 [get_nets $glbnet$sdrio_clk]\n")
+    assert (tmp_path / "out" / "seed-1.anneal.log").read_text().startswith("before: wires 0, ")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not any(name.endswith((".placed", ".moved", ".sdf", ".sdc", ".arrays", ".places"))
+                   for name in names)
 
 
 def test_too_many_macros_are_told_without_nextpnr(played: Tools, tmp_path: Path,

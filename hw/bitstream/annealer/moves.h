@@ -1,0 +1,64 @@
+// Moves of cells, and what they cost: length of wires, time, crowded tiles.
+
+#pragma once
+
+#include <random>
+#include <utility>
+
+#include "design.h"
+#include "timing.h"
+
+struct Weights {
+    double wire = 70;          // a tile of wire, in picoseconds on a path that is late
+    double crowd = 20;         // per square of the nets that enter a tile above ...
+    int uncrowded = 16;        // ... so many
+    int most_pins = 48;        // of nets whose length counts: others are everywhere anyway
+};
+
+// Makes moves, and takes those back that make it worse by more than the temperature lets through.
+class Moves {
+  public:
+    Moves(Design &design, Timing &timing, const Weights &weights, uint32_t seed);
+
+    // A random cell to somewhere at most `reach` tiles away, or to where its wires pull.
+    void cell(int cell, int reach, double temperature);
+    // All that is in a tile with memory, with another tile's.
+    void memory(int write_port, int reach, double temperature);
+    void macro(int cell, int reach, double temperature);
+
+    double wires() const;  // total length, tiles
+    int below(int n) { return int((uint64_t(random()) * uint64_t(n)) >> 32); }
+
+  private:
+    Design &design;
+    Timing &timing;
+    const Weights weights;
+    std::mt19937 random;
+
+    Ints length;             // of nets
+    std::vector<char> counts;  // whether the length of a net does
+    Ints entering;           // nets that come into a tile
+    Ints tile_before;        // of cells
+
+    // The move that is being tried.
+    Ints moved, new_length, touched_nets, touched_sinks;
+    Floats new_delay;
+    std::vector<std::pair<int, int>> changed_tiles, seen;
+    Ints net_mark, sink_mark;
+    int mark = 0;
+
+    bool accept(double temperature);
+    double change();
+    double crowding();
+    double time_of(int sink, float delay) const;
+    double crowd_of(int nets) const;
+    double enter(int tile, int by);
+    void touch(int net);
+    void touch_sink(int sink);
+    int span(int net) const;
+    void exchange(int tile, int place, int other_tile, int other_place, int kinds);
+    void to_place(int cell, int tile, int place, double temperature);
+    void block(const Block &block, int x, int y, double temperature);
+    bool whole(int tile) const;
+    std::pair<int, int> target(int cell, int reach);
+};
