@@ -1,4 +1,6 @@
-"""A picture for a board: what ``litex_term --images`` sends over the serial line."""
+"""A picture for a board: what ``litex_term --images`` sends over the serial line, or what goes into
+the flash of a small system.
+"""
 
 import hashlib
 import json
@@ -13,10 +15,12 @@ from sim.build import BuildFolder
 from sim.errors import SimError
 from sim.tensors import Array, write_inputs
 
-__all__ = ["ALL", "NEXT", "make_upload"]
+__all__ = ["ALL", "NEXT", "WINDOW", "make_upload"]
 
 #: Lists of files for ``litex_term``: with the program, and without it for the next picture.
 ALL, NEXT = "images.json", "next.json"
+#: The whole activations window, for a flash.
+WINDOW = "activations.bin"
 #: The program's first bytes, which say that it is there and which it clears when it is done.
 _START, _START_BYTES = "start.bin", 16
 
@@ -26,7 +30,8 @@ def make_upload(build: BuildFolder, firmware: Path, feeds: Mapping[str, Array],
     """Make the files of an upload: inputs, and lists of files with their addresses.
 
     The inputs are the bytes that ``sim soc`` puts into its SDRAM. The last file of a list is the
-    one that is started.
+    one that is started. For a small system there is one file, the window that ``sim soc`` puts
+    into its flash.
 
     Parameters
     ----------
@@ -50,6 +55,8 @@ def make_upload(build: BuildFolder, firmware: Path, feeds: Mapping[str, Array],
                        f"and `python -m hw firmware` again.")
     activations = np.zeros(build.image.activation_bytes, np.uint8)
     write_inputs(build, activations, feeds)
+    if "program" not in places:
+        return {WINDOW: activations.tobytes()}
     files, listed = dict[str, bytes](), dict[str, str]()
     for n, entry in enumerate(build.manifest["inputs"], 1):
         place = build.tensors[entry["tensor"]]

@@ -396,3 +396,81 @@ def test_a_clock_that_is_just_reached_is_not_missed() -> None:
     assert list(summary(found)) == ["timing: asked for 50 MHz, reaches 50.0 MHz"]
     (missed,) = summary(found | {"reached_hz": 49_999_999})
     assert missed.startswith("timing MISSED") and missed.endswith("--clock-mhz 49.5")
+
+
+SMALL_CLOCK = "clk$SB_IO_IN_$glb_clk"
+SMALL_NETLIST = json.dumps({"modules": {"small_system": {
+    "ports": {"clk": {"bits": [2]}}, "cells": {
+        name: {"type": kind, "attributes": {}, "connections": {"C": [2]}} for name, kind in (
+            ("mac.array.x", "SB_MAC16"), ("mac.array.half_0", "SB_RAM40_4K"),
+            ("mac.mac.a", "SB_LUT4"), ("cpu.b", "SB_DFFESS"), ("cpu.c", "SB_DFF"),
+            ("ram.half_0", "SB_SPRAM256KA"), ("d", "SB_LUT4"))}}}}, indent=2)
+SMALL_PLACE = """\
+pathlib.Path(options["--asc"]).write_text("text")
+pathlib.Path(options["--write"]).write_text({cells!r})
+pathlib.Path(options["--report"]).write_text(json.dumps({report!r}))
+"""
+SMALL_CELLS = """\
+    "mac.mac.a": {
+      "attributes": {
+        "NEXTPNR_BEL": "X7/Y2/lc5",
+      }
+    },
+"""
+
+
+def play_small(played: Tools) -> None:
+    """Tools for the small board."""
+    found = {
+        "fmax": {SMALL_CLOCK: {"achieved": 21.5, "constraint": 12}},
+        "critical_paths": [{"from": f"posedge {SMALL_CLOCK}", "to": f"posedge {SMALL_CLOCK}",
+                            "path": [{"type": "clk-to-q", "delay": 46.5, "from": {"cell": "x"},
+                                      "to": {"cell": "cpu.b"}}]}],
+        "utilization": {name: {"used": n, "available": 10 * n} for name, n in (
+            ("ICESTORM_LC", 7), ("ICESTORM_DSP", 1), ("ICESTORM_RAM", 2), ("ICESTORM_SPRAM", 3),
+            ("ICESTORM_PLL", 4))}}
+    played.make("yosys", f"pathlib.Path('netlist.json').write_text({SMALL_NETLIST!r})")
+    played.make("nextpnr-ice40", SMALL_PLACE.format(cells=SMALL_CELLS, report=found))
+    played.make("icepack", "import shutil; shutil.copy(sys.argv[1], sys.argv[2])")
+
+
+def test_a_small_board_has_tools_and_names_of_its_own(
+        played: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play_small(played)
+    out = tmp_path / "out"
+    assert main(["bitstream", "--board", "icebreaker-up5k", "-o", str(out)]) == 0
+    found = made(out)
+    assert found["resources"] == {
+        "logic cells": {"used": 7, "available": 70}, "DSP": {"used": 1, "available": 10},
+        "EBR": {"used": 2, "available": 20}, "SPRAM": {"used": 3, "available": 30}}
+    empty = {"LUT4": 0, "FF": 0, "DSP": 0, "EBR": 0, "SPRAM": 0}
+    assert {name: cells for name, cells in found["components"].items() if any(cells.values())} == {
+        "array": empty | {"DSP": 1, "EBR": 1}, "mac": empty | {"LUT4": 1},
+        "processor": empty | {"FF": 2}, "RAM": empty | {"SPRAM": 1}, "other": empty | {"LUT4": 1}}
+    assert (found["clock_hz"], found["reached_hz"], found["sdram_rate"]) == (
+        12_000_000, 21_500_000, None)
+    assert found["paths"][0]["start"] == "clk" and found["seeds"][0]["macros"]["tiles"] == 0
+    assert found["made"]["by"] == ("python -m hw bitstream --board icebreaker-up5k --target "
+                                   f"icebreaker-up5k --clock-mhz 12 --seeds 1 -o {out}")
+    assert (out / "board.bin").read_text() == "text" and not (out / "board.bit").exists()
+    calls = (out / "calls").read_text()
+    assert "--up5k --package sg48" in calls and "--pcf small.pcf" in calls and "--lpf" not in calls
+    with Image.open(out / "floorplan.png") as picture:
+        assert picture.width >= 500
+    printed = capsys.readouterr().out
+    assert "timing: asked for 12 MHz, reaches 21.5 MHz" in printed
+    assert "board.bin" in printed and "ROM" not in printed
+
+
+def test_says_that_the_small_board_has_too_few_logic_cells(
+        played: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play_small(played)
+    played.make("nextpnr-ice40", """print('''Info: Device utilisation:
+Info: \t         ICESTORM_LC:    5573/   5280   105%
+Info: \t        ICESTORM_RAM:      28/     30    93%
+ERROR: Failed to expand region (0, 0) |_> (25, 31) of 5573 ICESTORM_LCs
+'''); sys.exit(1)""")
+    assert main(["bitstream", "--board", "icebreaker-up5k", "-o", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.endswith(
+        "\nThe design must fit the iCE40UP5K-SG48, not take 5573 of 5280 ICESTORM_LC; choose a "
+        "smaller core with --target.\n")

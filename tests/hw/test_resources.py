@@ -132,8 +132,8 @@ def test_says_everything_that_is_missing() -> None:
          f"and {system.ff} of the system. Lower --rows, --columns or --post-lanes.")]
 
 
-# `python -m hw bitstream --board icebreaker-up5k`, and with columns=2 in the preset.
-PLACED_SMALL = {4: Resources(lut4=4751, ff=2258, dsp=8, ebr=28, spram=4),
+# `python -m hw bitstream --board icebreaker-up5k`; the same packed with columns=2 in the preset.
+PLACED_SMALL = {4: Resources(lut4=4777, ff=2258, dsp=8, ebr=28, spram=4),
                 2: Resources(lut4=4167, ff=1892, dsp=4, ebr=16, spram=4)}
 
 

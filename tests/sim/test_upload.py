@@ -138,3 +138,21 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path, tmp_path: Path,
     (tmp_path / "file").write_text("")
     assert upload(folder, tmp_path / "file") == 1
     assert "must be writable" in capsys.readouterr().err
+
+
+def test_a_small_system_gets_its_whole_window(folder: Path, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is what its simulation has in the flash."""
+    image = (folder / "build" / "program.bin").read_bytes()
+    firmware = tmp_path / "firmware"
+    firmware.mkdir()
+    (firmware / "firmware.json").write_text(json.dumps({
+        "firmware": 1 << 20, "activations": 8 << 20, "activation_bytes": 1,
+        "image_sha256": hashlib.sha256(image).hexdigest()}))
+    assert main(["upload", str(folder / "build"), "--firmware", str(firmware), "--seed", "7",
+                 "-o", str(tmp_path / "out")]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["activations.bin"]
+    assert "iceprog -o 8M" in capsys.readouterr().out
+    begun = window(folder, monkeypatch, "--seed", "7")
+    assert (tmp_path / "out" / "activations.bin").read_bytes() == begun.tobytes()
