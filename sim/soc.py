@@ -53,6 +53,8 @@ class SocResult:
         How many the host finds; None if the model does not say what its outputs mean.
     boxes_differ
         How the printed boxes differ from the host's, as text; None if they do not.
+    clock_hz, sdram_rate
+        What the system was made for.
     cycles, cycles_predicted
         Of the frame: the core's counter, and the model's with a memory without pauses.
     utilization
@@ -71,6 +73,8 @@ class SocResult:
     memory_differs: int
     boxes: int | None
     boxes_differ: str | None
+    clock_hz: int
+    sdram_rate: int
     cycles: int
     cycles_predicted: int
     utilization: float | None
@@ -97,7 +101,8 @@ class SocResult:
 
 def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
                heads_file: Path | None = None, score: float = 0.25, checksum: bool = True,
-               sdram_rate: int = 2, say: Say = lambda *_: None) -> SocResult:
+               clock_hz: int | None = None, sdram_rate: int = 2,
+               say: Say = lambda *_: None) -> SocResult:
     """Boot the firmware of a build on the simulated system, and compare what it did.
 
     Parameters
@@ -112,6 +117,8 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
         What the score of a box must exceed.
     checksum
         Let the firmware verify the image, which takes longer than many a frame.
+    clock_hz
+        What the system is made for; None is that of the testbench.
     sdram_rate
         Clocks of the SDRAM per clock of the system: 1 or 2.
     say
@@ -124,7 +131,8 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
         what it said.
     """
     # The hardware's generators, cocotb and compilers are needed for this only.
-    from sim.tb.soc_runner import build_system, run_system
+    from sim.tb.soc_runner import CLOCK_HZ, build_system, run_system
+    clock_hz = clock_hz or CLOCK_HZ
     golden = Golden(build.model)
     heads = find_heads(golden.model, build.path, heads_file)
     say("ONNX Runtime", 0, 1)
@@ -137,7 +145,7 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
     say("building the system", 0, 1)
     definitions = [f"MACRAME_SCORE={score!r}f", *(() if checksum else ["MACRAME_SKIP_CHECKSUM"])]
     system = build_system(build.image.config, headers, definitions=definitions,
-                          sdram_rate=sdram_rate)
+                          clock_hz=clock_hz, sdram_rate=sdram_rate)
     check_headers(build, headers, system.firmware.image)
     activations = np.zeros(build.image.activation_bytes, np.uint8)
     write_inputs(build, activations, feeds)
@@ -165,7 +173,8 @@ def verify_soc(build: BuildFolder, headers: Path, feeds: Mapping[str, Array], *,
         text=done.text,
         tensors=compare_tensors(build, {name: expected[name] for name in names}, outputs, {}, {}),
         memory_differs=int(np.count_nonzero(done.activations != machine.activations)),
-        boxes=boxes, boxes_differ=differ, cycles=cycles, cycles_predicted=predicted,
+        boxes=boxes, boxes_differ=differ, clock_hz=clock_hz, sdram_rate=sdram_rate, cycles=cycles,
+        cycles_predicted=predicted,
         utilization=None if ideal is None else sum(ideal) / cycles,
         read_bytes=done.read_bytes, written_bytes=done.written_bytes,
         bus_cycles=done.bus_cycles, system_cycles=done.cycles,

@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     system, seeds = chosen(args), list(dict.fromkeys(args.seeds))
     config, boot = system.config, boot_code(args.rom)
-    measured = read_run(args.cycles_from, config) if args.cycles_from else None
+    measured = None
+    if args.cycles_from:
+        measured = read_run(args.cycles_from, config, system.clock_hz, system.sdram_rate)
     rate = () if system.sdram_rate is None else ("--sdram-rate", str(system.sdram_rate))
     command = ["python", "-m", "hw", "bitstream", "--board", args.board, "--target", system.target,
                "--clock-mhz", f"{system.clock_hz / 1e6:g}", *rate,
@@ -83,13 +85,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_run(path: Path, config: ArrayConfig) -> dict[str, Any]:
+def read_run(path: Path, config: ArrayConfig, clock_hz: int, sdram_rate: int | None
+             ) -> dict[str, Any]:
     """Network, cycles and engine of a run of the RTL.
 
     Raises
     ------
     FileError
-        The file is none, or the run failed, was not a whole frame in RTL, or of another core.
+        The file is none, or the run failed, was not a whole frame in RTL, of another core, or with
+        another clock or SDRAM.
     """
     try:
         found = json.loads(path.read_text())
@@ -116,6 +120,11 @@ def read_run(path: Path, config: ArrayConfig) -> dict[str, Any]:
                  if found["config"].get(name) != value]
         raise FileError(f"the run in {str(path)!r} must be of the same core; "
                         f"{', '.join(wrong) or 'its configuration'} differs")
+    for name, ours, option in (("clock_hz", clock_hz, f"--clock-mhz {clock_hz / 1e6:g}"),
+                               ("sdram_rate", sdram_rate, f"--sdram-rate {sdram_rate}")):
+        if found.get(name, ours) != ours:
+            raise FileError(f"the run in {str(path)!r} must be of the same system, `sim soc "
+                            f"{option}`; its {name} is {found[name]}")
     return {"network": found["network"], "cycles": cycles, "engine": engine}
 
 

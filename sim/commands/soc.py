@@ -23,6 +23,9 @@ BOARDS = ("ulx3s-85f", *SMALL)
 
 __all__ = ["add_parser", "run"]
 
+#: What an SDRAM of the board takes.
+_MOST_CLOCK_MHZ = 133
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
@@ -43,10 +46,22 @@ def add_parser(commands: Any) -> None:
     s.add_argument("--board", choices=BOARDS, default=BOARDS[0],
                    help=f"whose system (default: {BOARDS[0]}); that of {', '.join(SMALL)} has no "
                         "SDRAM, and its processor does all but the MACs")
+    s.add_argument("--clock-mhz", type=_megahertz, metavar="MHZ", dest="clock_hz",
+                   help="what the system is made for: the faster, the more cycles the SDRAM takes "
+                        "(default: 50)")
     s.add_argument("--sdram-rate", type=int, choices=(1, 2),
                    help="clocks of the SDRAM per clock of the system (default: 2)")
     s.add_argument("--json", type=Path, metavar="OUT", help="also write the results here")
     s.set_defaults(run=run)
+
+
+def _megahertz(text: str) -> int:
+    try:
+        if 1 <= (value := float(text)) <= _MOST_CLOCK_MHZ:
+            return round(value * 1e6)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a number from 1 to {_MOST_CLOCK_MHZ}, not {text!r}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
     build = read_build(args.build)
     feeds = read_feeds(Golden(build.model).inputs, args)
     small = args.board in SMALL
-    if small and args.sdram_rate is not None:
-        raise SimError(f"the SDRAM rate of {args.board!r} must not be set, for it has no SDRAM; "
-                       "leave --sdram-rate out.")
+    if small and (args.sdram_rate or args.clock_hz):
+        raise SimError(f"clock and SDRAM rate of {args.board!r} must not be set, for it has one "
+                       "clock and no SDRAM; leave --clock-mhz and --sdram-rate out.")
     result: SocResult | SmallResult
     with progress_bar() as progress:
         if small:
@@ -65,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             result = verify_soc(build, args.headers, feeds, heads_file=args.heads,
                                 score=args.score, checksum=not args.no_checksum,
-                                sdram_rate=args.sdram_rate or 2, say=progress)
+                                clock_hz=args.clock_hz, sdram_rate=args.sdram_rate or 2,
+                                say=progress)
     if args.json:
         write_whole(args.json, json.dumps(build.identity | result.to_json(), indent=1) + "\n")
     console = make_console()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.soc.firmware import Firmware, FirmwareError, build_firmware
-from hw.soc.write import ROM_FILE, rom_words, soc_files
+from hw.soc.write import ROM_FILE, ClockError, rom_words, soc_files
 from hw.spec.config import ArrayConfig
 from sim.errors import SimError
 from sim.tb.memory import Bytes
@@ -78,7 +78,7 @@ class SocRun:
 
 
 def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[str] = (),
-                 sdram_rate: int = 2, cache: Path = CACHE) -> System:
+                 clock_hz: int = CLOCK_HZ, sdram_rate: int = 2, cache: Path = CACHE) -> System:
     """Build the hardware's simulation, or find it in the cache, and compile the firmware.
 
     Parameters
@@ -89,16 +89,21 @@ def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[st
         Folder made by ``python -m codegen header``.
     definitions
         Macros of firmware/main.c.
+    clock_hz
+        What it is made for: the SDRAM's times are so many cycles of it.
     sdram_rate
         Clocks of the SDRAM per clock of the system: 1 or 2.
 
     Raises
     ------
     SimError
-        A tool failed, or the firmware cannot be compiled.
+        A tool failed, the firmware cannot be compiled, or the SDRAM would be too fast.
     """
     start = time.perf_counter()
-    files = soc_files("simulation", config, clock_hz=CLOCK_HZ, sdram_rate=sdram_rate)
+    try:
+        files = soc_files("simulation", config, clock_hz=clock_hz, sdram_rate=sdram_rate)
+    except ClockError as error:
+        raise SimError(f"{error}.") from error
     try:
         firmware = build_firmware(headers, files, definitions=definitions)
     except FirmwareError as error:
@@ -109,7 +114,7 @@ def build_system(config: ArrayConfig, headers: Path, *, definitions: Sequence[st
                                                 "axi_checker.sv")),
         options=("--x-assign", "fast", "--x-initial", "fast",
                  f"-GSDRAM_RATE={sdram_rate}",
-                 f"-GPERIOD_PS={10**12 // (sdram_rate * CLOCK_HZ)}"))
+                 f"-GPERIOD_PS={10**12 // (sdram_rate * clock_hz)}"))
     verilog = files["soc.v"] + cached_verilog(config, cache=cache) + files["VexRiscv.v"]
     built = build_simulation(verilog, bus_bytes=None, bench=bench, cache=cache)
     return System(firmware, Simulation(built.folder, time.perf_counter() - start),

@@ -93,7 +93,7 @@ def test_prints_the_boxes_of_a_picture(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["soc", str(folder / "build"), "--headers", str(folder / "headers"), "--board",
                  "icebreaker-up5k", "--input", str(folder / "a.png"), "--json", str(out)]) == 0
     found = json.loads(out.read_text())
-    assert read_run(out, CONFIG) == {
+    assert read_run(out, CONFIG, 12_000_000, None) == {
         "network": "squares", "cycles": found["cycles"],
         "engine": "whole small system in RTL, with its flash"}
     assert found["passed"] and found["memory_differs"] == 0

@@ -67,7 +67,7 @@ def test_prints_the_boxes_of_a_picture(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["soc", str(folder / "build"), "--headers", str(folder / "headers"),
                  "--input", str(folder / "a.png"), "--json", str(out)]) == 0
     found = json.loads(out.read_text())
-    assert read_run(out, PRESETS["test-4x4"]) == {
+    assert read_run(out, PRESETS["test-4x4"], CLOCK_HZ, 2) == {
         "network": "squares", "cycles": found["cycles"],
         "engine": "whole system in RTL, with its SDRAM"}
     assert found["passed"] and found["memory_differs"] == 0 and found["boxes_differ"] is None
