@@ -4,10 +4,14 @@
 
 #include "macrame_isa.h"
 
+#if defined(__riscv) && !defined(__riscv_mul)
+#define ENGINE_ADDS_PRODUCTS /* the processor has no multiplier */
+#endif
+
 /* a * multiplier, of numbers of 25 and of MACRAME_MULTIPLIER_BITS bits. */
 static inline uint64_t engine_product(uint32_t a, uint32_t multiplier)
 {
-#if defined(__riscv) && !defined(__riscv_mul)
+#ifdef ENGINE_ADDS_PRODUCTS
     /* a byte of `a` at a time, whose product fits a register; mostly its upper ones are 0 */
     uint64_t product = 0;
     for (int shift = 0; a != 0; a >>= 8, shift += 8) {
