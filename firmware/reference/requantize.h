@@ -34,7 +34,8 @@ static inline int8_t engine_requantize(int32_t acc, uint32_t multiplier, uint32_
     if (a > UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2)
         a = UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2;
     /* 3: fixed point, and whether anything was lost below it */
-    const uint64_t wide = engine_product(a, multiplier) << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
+    const uint64_t wide = engine_product(a, multiplier)
+                          << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
     const uint64_t f = wide >> shift;
     const uint32_t sticky = (f << shift) != wide;
     /* 4: integer part and fraction */
