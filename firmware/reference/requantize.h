@@ -4,10 +4,14 @@
 
 #include "macrame_isa.h"
 
+#if defined(__riscv) && !defined(__riscv_mul)
+#define ENGINE_ADDS_PRODUCTS /* the processor has no multiplier */
+#endif
+
 /* a * multiplier, of numbers of 25 and of MACRAME_MULTIPLIER_BITS bits. */
 static inline uint64_t engine_product(uint32_t a, uint32_t multiplier)
 {
-#if defined(__riscv) && !defined(__riscv_mul)
+#ifdef ENGINE_ADDS_PRODUCTS
     /* a byte of `a` at a time, whose product fits a register; mostly its upper ones are 0 */
     uint64_t product = 0;
     for (int shift = 0; a != 0; a >>= 8, shift += 8) {
@@ -30,7 +34,8 @@ static inline int8_t engine_requantize(int32_t acc, uint32_t multiplier, uint32_
     if (a > UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2)
         a = UINT32_C(1) << MACRAME_ACC_SATURATION_LOG2;
     /* 3: fixed point, and whether anything was lost below it */
-    const uint64_t wide = engine_product(a, multiplier) << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
+    const uint64_t wide = engine_product(a, multiplier)
+                          << (MACRAME_FRACTION_BITS - MACRAME_MULTIPLIER_BITS + 1u);
     const uint64_t f = wide >> shift;
     const uint32_t sticky = (f << shift) != wide;
     /* 4: integer part and fraction */

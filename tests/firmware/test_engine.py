@@ -113,7 +113,9 @@ def beside_ties(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     return found
 
 
-def test_requantization_is_that_of_the_contract(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [(), ("-DENGINE_ADDS_PRODUCTS",)],
+                         ids=["multiplier", "additions"])
+def test_requantization_is_that_of_the_contract(flags: tuple[str, ...], tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     ties = np.array(beside_ties(rng))
     assert len(ties) > 500
@@ -138,7 +140,7 @@ def test_requantization_is_that_of_the_contract(tmp_path: Path) -> None:
                                           (uint32_t)c[4]) & 255);
             return 0;
         }""")
-    program = compile_c([source], tmp_path / "requantize", flags=SANITIZED,
+    program = compile_c([source], tmp_path / "requantize", flags=(*SANITIZED, *flags),
                         include=[tmp_path, FIRMWARE / "reference"])
     done = subprocess.run([program], input=cases.astype("<i4").tobytes(), capture_output=True,
                           check=True)
