@@ -59,6 +59,8 @@ class Device:
     wire_delays
         Of a wire, picoseconds: inside a tile; between two tiles, and what is added in each of both
         directions: at all, for each near tile, for each other one; and how many are near.
+    wire_capacity
+        Horizontal and vertical wires that a tile has room for, as the annealer estimates them.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Device:
     cells: Mapping[str, Mapping[str, int]]
     logic: tuple[tuple[int, int], ...] = ()
     wire_delays: tuple[float, ...] = ()
+    wire_capacity: tuple[float, float] = (0, 0)
 
     def too_large(self, cells: Iterable[tuple[str, int, int]]) -> str:
         """Say that a design does not fit: types of cells, how many it takes, and how many there
@@ -156,7 +159,7 @@ _LFE5U_85F = Device(
         "MULT18X18D": _ecp5_85k_sites("MULT18_", _DSP_ROWS, {0: 0, 1: 1, 4: 4, 5: 5})}),
     logic=tuple((x, y) for y in range(2, 94) if y not in (*_EBR_ROWS, *_DSP_ROWS)
                 for x in range(2, 125)),
-    wire_delays=(600, 550, 170, 100, 75, 8))
+    wire_delays=(600, 550, 170, 100, 75, 8), wire_capacity=(62, 50))
 
 _FLIP_FLOPS = ("SB_DFF", "SB_DFFE", *(f"SB_DFF{enable}{kind}" for enable in ("", "E")
                                       for kind in ("R", "S", "SR", "SS")))

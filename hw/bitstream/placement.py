@@ -147,7 +147,8 @@ def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
         array(nets.clock_to_net, floats),
         *(array(values, integers) for values in (nets.first_sink, nets.sink_cell, nets.direct)),
         array(nets.setup, floats), array(nets.first_way, integers), array(nets.way_net, integers),
-        array(nets.way_delay, floats), array(device.wire_delays, floats)), device)
+        array(nets.way_delay, floats), array(device.wire_delays, floats),
+        array(device.wire_capacity, floats)), device)
 
 
 def _module(design: Mapping[str, Any]) -> Any:

@@ -34,7 +34,8 @@ Design Design::read(const char *path) {
     for (Ints *array : {&d.first_sink, &d.sink_cell, &d.direct}) read_array(file, *array);
     read_array(file, d.setup);
     for (Ints *array : {&d.first_way, &d.way_net}) read_array(file, *array);
-    for (Floats *array : {&d.way_delay, &d.wire_delays}) read_array(file, *array);
+    for (Floats *array : {&d.way_delay, &d.wire_delays, &d.capacity})
+        read_array(file, *array);
     fclose(file);
     d.index();
     return d;

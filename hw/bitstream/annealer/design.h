@@ -55,6 +55,8 @@ struct Design {
     // Picoseconds of a wire inside a tile; of one that leaves it, without what it takes in a
     // direction: at all, for each of the near tiles, for each other one; and how many are near.
     Floats wire_delays;
+    // Wires that a tile has room for, horizontal and vertical ones.
+    Floats capacity;
 
     // Made from these.
     std::vector<Block> blocks;

@@ -20,6 +20,8 @@ namespace {
 
 // Moves between two analyses of timing, and the share of the weights of before.
 constexpr int64_t moves_at_a_time = 5000;
+// And steps of so many moves between two prices of wires.
+constexpr int steps_at_a_price = 4;
 constexpr float smoothing = 0.5f;
 // Of the longest path of before.
 constexpr float somewhat_less = 0.92f;
@@ -98,6 +100,7 @@ int main(int argc, char **argv) {
                 best.insert(best.end(), array->begin(), array->end());
         }
         timing.weigh(step ? smoothing : 0);
+        if (step % steps_at_a_price == 0) moves.price();
         hot.clear();
         for (int sink = 0; sink < design.sinks(); sink++)
             if (timing.weight[sink] > hot_weight)

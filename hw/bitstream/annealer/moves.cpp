@@ -10,18 +10,20 @@ constexpr int lut_slot = 1, ff_slot = 2, both_slots = 3;
 // ends, the others anywhere.
 constexpr int of_moves = 8, to_middle = 1, to_end = 3;
 constexpr int most_ends_of_middle = 64;
+// More wire for each sink of a net behind the second, as a share; and tiles along a side of the
+// areas whose demand is averaged.
+constexpr double per_pin = 0.05;
+constexpr int area = 4;
 
 }  // namespace
 
 Moves::Moves(Design &d, Timing &t, const Weights &w, uint32_t seed)
-    : design(d), timing(t), weights(w), random(seed), length(d.nets()), counts(d.nets()),
-      entering(d.tiles()), net_mark(d.nets()), sink_mark(d.sinks()) {
+    : design(d), timing(t), weights(w), random(seed), counts(d.nets()), cost(d.nets()), entering(d.tiles()), net_mark(d.nets()), sink_mark(d.sinks()) {
     for (int cell = 0; cell < d.cells(); cell++) tile_before.push_back(d.tile(cell));
     Ints tiles;
     for (int net = 0; net < d.nets(); net++) {
         counts[net] = d.driver[net] != none && d.fanout(net) && d.fanout(net) <= w.most_pins;
         if (!counts[net]) continue;
-        length[net] = span(net);
         tiles.clear();
         for (int sink = d.first_sink[net]; sink < d.first_sink[net + 1]; sink++)
             if (int cell = d.sink_cell[sink]; !d.direct[sink] && d.in_logic(cell))
@@ -30,25 +32,85 @@ Moves::Moves(Design &d, Timing &t, const Weights &w, uint32_t seed)
         for (auto end = std::unique(tiles.begin(), tiles.end()); end != tiles.begin();)
             entering[*--end]++;
     }
+    price();
 }
 
 double Moves::wires() const {
     double sum = 0;
     for (int net = 0; net < design.nets(); net++)
-        if (counts[net]) sum += length[net];
+        if (counts[net]) {
+            Box box = around(net);
+            sum += box.right - box.left + box.high - box.low;
+        }
     return sum;
 }
 
-// Half the circumference of the rectangle around a net.
-int Moves::span(int net) const {
+Moves::Box Moves::around(int net) const {
     const Design &d = design;
-    int left = d.x[d.driver[net]], right = left, low = d.y[d.driver[net]], high = low;
+    int cell = d.driver[net];
+    Box box{d.x[cell], d.x[cell], d.y[cell], d.y[cell]};
     for (int sink = d.first_sink[net]; sink < d.first_sink[net + 1]; sink++) {
-        int cell = d.sink_cell[sink];
-        left = std::min(left, d.x[cell]), right = std::max(right, d.x[cell]);
-        low = std::min(low, d.y[cell]), high = std::max(high, d.y[cell]);
+        cell = d.sink_cell[sink];
+        box.left = std::min(box.left, d.x[cell]), box.right = std::max(box.right, d.x[cell]);
+        box.low = std::min(box.low, d.y[cell]), box.high = std::max(box.high, d.y[cell]);
     }
-    return right - left + high - low;
+    return box;
+}
+
+// Half the circumference, a direction at the mean of its prices in the box.
+double Moves::cost_of(const Box &box) const {
+    const int row = design.width + 1;
+    auto mean = [&](const std::vector<double> &sum) {
+        return (sum[(box.high + 1) * row + box.right + 1] - sum[box.low * row + box.right + 1]
+                - sum[(box.high + 1) * row + box.left] + sum[box.low * row + box.left])
+               / ((box.right - box.left + 1) * (box.high - box.low + 1));
+    };
+    return (box.right - box.left) * mean(sums[0]) + (box.high - box.low) * mean(sums[1]);
+}
+
+// A net's wires are anywhere in the box around it; above the capacity of an area they cost more.
+// Ref: Spindler, Johannes, Fast and accurate routing demand estimation (RUDY), DATE 2007.
+void Moves::price() {
+    const Design &d = design;
+    const int row = d.width + 1;
+    for (int way = 0; way < 2; way++) {
+        std::vector<double> demand(row * (d.height + 1));
+        for (int net = 0; net < d.nets(); net++) {
+            if (!counts[net]) continue;
+            Box box = around(net);
+            double length = way ? box.high - box.low : box.right - box.left;
+            double share = length * (1 + per_pin * std::max(0, d.fanout(net) - 2))
+                           / ((box.right - box.left + 1) * (box.high - box.low + 1));
+            demand[box.low * row + box.left] += share;
+            demand[(box.high + 1) * row + box.left] -= share;
+            demand[box.low * row + box.right + 1] -= share;
+            demand[(box.high + 1) * row + box.right + 1] += share;
+        }
+        for (int y = 0; y <= d.height; y++)
+            for (int x = 1; x < row; x++) demand[y * row + x] += demand[y * row + x - 1];
+        for (int y = 1; y <= d.height; y++)
+            for (int x = 0; x < row; x++) demand[y * row + x] += demand[(y - 1) * row + x];
+        bool first = prices[way].empty();
+        prices[way].resize(d.tiles()), sums[way].assign(row * (d.height + 1), 0);
+        for (int y = 0; y < d.height; y++)
+            for (int x = 0; x < d.width; x++) {
+                double sum = 0, tiles = 0;
+                for (int v = y / area * area; v < std::min(d.height, (y / area + 1) * area); v++)
+                    for (int u = x / area * area; u < std::min(d.width, (x / area + 1) * area); u++)
+                        sum += demand[v * row + u], tiles++;
+                double now = weights.wire
+                             + weights.jam * std::max(0., sum / tiles - d.capacity[way]);
+                double &price = prices[way][y * d.width + x];
+                price = first ? now : (price + now) / 2;
+            }
+        for (int y = 0; y < d.height; y++)
+            for (int x = 0; x < d.width; x++)
+                sums[way][(y + 1) * row + x + 1] =
+                    prices[way][y * d.width + x] + sums[way][y * row + x + 1]
+                    + sums[way][(y + 1) * row + x] - sums[way][y * row + x];
+    }
+    for (int net = 0; net < d.nets(); net++)
+        if (counts[net]) cost[net] = cost_of(around(net));
 }
 
 double Moves::time_of(int sink, float delay) const {
@@ -80,7 +142,7 @@ void Moves::touch_sink(int sink) {
 double Moves::change() {
     const Design &d = design;
     mark++;
-    touched_nets.clear(), touched_sinks.clear(), new_length.clear(), new_delay.clear();
+    touched_nets.clear(), touched_sinks.clear(), new_cost.clear(), new_delay.clear();
     for (int cell : moved) {
         for (int sink : d.inputs[cell]) touch(d.sink_net[sink]), touch_sink(sink);
         for (int net : d.outputs[cell]) {
@@ -91,8 +153,8 @@ double Moves::change() {
     }
     double sum = 0;
     for (int net : touched_nets) {
-        new_length.push_back(span(net));
-        sum += weights.wire * (new_length.back() - length[net]);
+        new_cost.push_back(cost_of(around(net)));
+        sum += new_cost.back() - cost[net];
     }
     for (int sink : touched_sinks) {
         new_delay.push_back(timing.wire_delay(sink));
@@ -143,7 +205,7 @@ bool Moves::accept(double temperature) {
         for (auto [tile, by] : changed_tiles) entering[tile] -= by;
         return false;
     }
-    for (size_t i = 0; i < touched_nets.size(); i++) length[touched_nets[i]] = new_length[i];
+    for (size_t i = 0; i < touched_nets.size(); i++) cost[touched_nets[i]] = new_cost[i];
     for (size_t i = 0; i < touched_sinks.size(); i++)
         timing.delay[touched_sinks[i]] = new_delay[i];
     for (int cell : moved) tile_before[cell] = design.tile(cell);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <array>
 #include <random>
 #include <utility>
 
@@ -10,6 +11,7 @@
 
 struct Weights {
     double wire = 70;          // a tile of wire, in picoseconds on a path that is late
+    double jam = 7;            // more for each wire of a tile, in its direction, above the capacity
     double crowd = 20;         // per square of the nets that enter a tile above ...
     int uncrowded = 16;        // ... so many
     int most_pins = 48;        // of nets whose length counts: others are everywhere anyway
@@ -27,6 +29,7 @@ class Moves {
     void macro(int cell, int reach, double temperature);
 
     double wires() const;  // total length, tiles
+    void price();          // wires anew by where the others are; now and then
     int below(int n) { return int((uint64_t(random()) * uint64_t(n)) >> 32); }
 
   private:
@@ -35,14 +38,16 @@ class Moves {
     const Weights weights;
     std::mt19937 random;
 
-    Ints length;             // of nets
     std::vector<char> counts;  // whether the length of a net does
+    Floats cost;             // of nets
+    // What a tile of wire costs in each direction, by column and row; summed up from the corner.
+    std::array<std::vector<double>, 2> prices, sums;
     Ints entering;           // nets that come into a tile
     Ints tile_before;        // of cells
 
     // The move that is being tried.
-    Ints moved, new_length, touched_nets, touched_sinks;
-    Floats new_delay;
+    Ints moved, touched_nets, touched_sinks;
+    Floats new_cost, new_delay;
     std::vector<std::pair<int, int>> changed_tiles, seen;
     Ints net_mark, sink_mark;
     int mark = 0;
@@ -55,7 +60,11 @@ class Moves {
     double enter(int tile, int by);
     void touch(int net);
     void touch_sink(int sink);
-    int span(int net) const;
+    struct Box {
+        int left, right, low, high;
+    };
+    Box around(int net) const;
+    double cost_of(const Box &box) const;
     void exchange(int tile, int place, int other_tile, int other_place, int kinds);
     void to_place(int cell, int tile, int place, double temperature);
     void block(const Block &block, int x, int y, double temperature);
