@@ -126,6 +126,7 @@ class TransferWindow(_CoreHarness):
         whole = self.config.bus_bytes if words else 1
         m.d.comb += [
             Assume(implies(good, (f.planes != 0) & (f.rows != 0))),
+            Assume(implies(good, checked.address == first[:32])),
             Assume(implies(good & (checked.memory_bytes != 0),
                            first + rows + planes + checked.memory_bytes <= chosen[32:])),
             Assume(implies(good, Cat(value % whole == 0 for value in (

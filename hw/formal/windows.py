@@ -92,7 +92,7 @@ class CheckedSpan(wiring.Component):
         i, checked, f = dut.i.payload, dut.o.payload, dut.o.payload.fields
         planes, rows = (probe.component(str(n)) for n in range(2))
         skip = Mux(f.head < 0, -f.head, 0)
-        end = f.address + planes.total + rows.total + skip + checked.memory_bytes
+        end = planes.total + rows.total + (f.address + skip) + checked.memory_bytes
         size = Mux(f.window == Window.ACTIVATIONS, dut.activations_bytes, dut.constants_bytes)
         good = dut.o.valid & (checked.cause == Fault.NONE)
         low = self.config.alignment_bytes - 1
@@ -106,6 +106,7 @@ class CheckedSpan(wiring.Component):
             Assert(implies(good, ((f.address | f.memory_plane_stride | f.memory_row_stride)
                                   & low) == 0)),
             Assert(implies(good & (checked.memory_bytes != 0), end <= size)),
+            Assert(implies(good, checked.address == (f.address + skip)[:32])),
             Cover(good & (f.planes == 2) & (f.rows == 3) & (checked.memory_bytes > 4)
                   & (f.memory_row_stride != 0) & (f.memory_plane_stride != 0)),
             Cover(dut.o.valid & (checked.cause == Fault.CONSTANTS_WINDOW)),
@@ -118,7 +119,11 @@ class CheckedSpan(wiring.Component):
         settled = ~probe.in_state("", "Idle", "Multiply")
         summed = settled & ~probe.in_state("", "Sum")
         spanned = summed & ~probe.in_state("", "Span")
-        first, fields = probe.signal("first"), probe.signal("f")
+        extended = spanned & ~probe.in_state("", "Extend")
+        compared = extended & ~probe.in_state("", "Compare")
+        fields, first, last_end = (probe.signal(name) for name in ("f", "first", "end"))
+        rest, most, stop, used = (probe.signal(name) for name in ("rest", "most", "stop", "used"))
+        columns, empty = probe.component("4"), (f.planes == 0) | (f.rows == 0)
         captured = Signal.like(i)
         with m.If(start):
             m.d.sync += captured.eq(i)
@@ -126,8 +131,28 @@ class CheckedSpan(wiring.Component):
             Assert(probe.in_state("")),
             Assert(implies(~probe.in_state("", "Idle"), fields == Value.cast(captured))),
             Assert(implies(settled, (probe.signal("0.left") == 0) & (probe.signal("1.left") == 0))),
+            Assert(implies(settled, probe.signal("4.left") == 0)),
+            Assert(implies(settled, probe.signal("misaligned") == Cat(
+                (value & low).any() for value in (f.address, f.memory_plane_stride,
+                                                  f.memory_row_stride)))),
+            Assert(implies(settled & empty, probe.signal("broken"))),
+            Assert(implies(summed & empty, probe.signal("illegal"))),
+            Assert(implies(settled, (probe.signal("start_address") == f.address + skip)
+                           & (probe.signal("size") == size))),
+            Assert(implies(settled, rest == f.lane_count - Mux(f.head < 0, 0, f.head))),
+            Assert(implies(settled, most == Mux(f.head < 0, f.row_bytes + f.head, f.row_bytes))),
             Assert(implies(summed, probe.signal("memory") == planes.total + rows.total)),
-            Assert(implies(spanned, first == planes.total + rows.total + f.address + skip)),
+            Assert(implies(summed, stop == columns.total + rest)),
+            Assert(implies(spanned, first == planes.total + rows.total + (f.address + skip))),
+            Assert(implies(spanned, used == Mux(f.whole | (stop < most), stop, most))),
+            Assert(implies(extended, checked.memory_bytes
+                           == Mux(used < 0, 0, used)[:len(checked.memory_bytes)])),
+            Assert(implies(probe.in_state("", "Compare", "Judge", "Walk"),
+                           checked.address == (f.address + skip)[:32])),
+            Assert(implies(extended, last_end == (first + checked.memory_bytes)[:len(last_end)])),
+            Assert(implies(extended, probe.signal("some") == (checked.memory_bytes != 0))),
+            Assert(implies(compared, probe.signal("beyond")
+                           == (probe.signal("some") & (last_end > size)))),
         ]
         return m
 
@@ -144,12 +169,16 @@ class CheckedSpan(wiring.Component):
         left, addend, total = (probe.signal(f"4.{name}") for name in ("left", "addend", "total"))
         active = ~probe.in_state("", "Idle")
         shifted = Cat((left == rows >> n) & (addend[:n] == 0) for n in range(rows.bit_length()))
-        width, f = probe.signal("width"), dut.o.payload.fields
+        stop, f = probe.signal("stop"), dut.o.payload.fields
         m.d.comb += [
             Assert(implies(active, f.whole & (f.head == 0) & (f.lane_count == rows))),
             Assert(implies(active, (left == 0) | shifted.any())),
             Assert(implies(active, total % rows == 0)),
-            Assert(implies(active & ~probe.in_state("", "Multiply", "Sum"), width % rows == 0)),
+            Assert(implies(active & ~probe.in_state("", "Multiply"),
+                           probe.signal("rest") == rows)),
+            Assert(implies(active & ~probe.in_state("", "Multiply", "Sum"), stop % rows == 0)),
+            Assert(implies(active & ~probe.in_state("", "Multiply", "Sum", "Span"),
+                           probe.signal("used") % rows == 0)),
         ]
 
 

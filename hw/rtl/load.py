@@ -33,12 +33,12 @@ class LoadUnit(wiring.Component):
     the instructions before it still arrive: up to eight are under way. Bytes outside the used span
     of a row are not read, except those that share a beat with it.
 
-    Timing: the first request leaves ``b + 5`` cycles after the instruction was accepted, b as in
+    Timing: the first request leaves ``b + 7`` cycles after the instruction was accepted, b as in
     :class:`~hw.rtl.transfer.TransferCheck`; a word is offered five cycles after its last beat
     came from the read master. Words follow as fast as :class:`~hw.rtl.unpack.Unpacker` makes
     them, beats permitting: a plain LOAD takes a beat or a word per cycle, whichever is more,
     LOAD_LINEAR a beat or an element. `done` is two cycles behind the last word. Back to back, an
-    instruction takes a cycle more than its data, but at least ``b + 5``. Waits for beats and for
+    instruction takes a cycle more than its data, but at least ``b + 7``. Waits for beats and for
     its scratchpad port; `linear` never waits.
 
     Members
@@ -91,7 +91,7 @@ class LoadUnit(wiring.Component):
             runs.i.payload.bytes.eq(checked.memory_bytes),
             runs.i.payload.address.eq(
                 Mux(f.window == Window.ACTIVATIONS, self.activations_base, self.constants_base)
-                + f.address + Mux(f.head < 0, -f.head, 0)),
+                + checked.address),
         ]
         m.d.comb += [runs.i.payload[name].eq(f[name]) for name in
                      ("memory_plane_stride", "memory_row_stride", "planes", "rows")]

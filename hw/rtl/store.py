@@ -109,11 +109,11 @@ class StoreUnit(wiring.Component):
     are read, while instructions before it are still being written. Where R is less than
     `bus_bytes`, beats at the ends of rows are written in part.
 
-    Timing: the first request leaves ``b + 5`` cycles after the instruction was accepted, b as in
+    Timing: the first request leaves ``b + 7`` cycles after the instruction was accepted, b as in
     :class:`~hw.rtl.transfer.TransferCheck`, the first read two cycles later; then a word or a beat
     per cycle, whichever is more. Reads go as far ahead as there is room. `done` is two cycles
     behind the response to the last burst. Back to back, an instruction takes a cycle more than
-    its data, but at least ``b + 5``. Waits for its scratchpad port and for the write master.
+    its data, but at least ``b + 7``. Waits for its scratchpad port and for the write master.
 
     Members
     -------

@@ -76,7 +76,8 @@ class CheckedTransfer(data.StructLayout):
 
     `fields` are the instruction's. Every memory row is `head_bytes` of fill, then
     `memory_bytes` bytes of memory, then fill to its end. `cause` and `address` are those of
-    :class:`~hw.rtl.interfaces.FaultReport`.
+    :class:`~hw.rtl.interfaces.FaultReport`; without a fault `address` is that of the first byte of
+    memory, in its window.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
@@ -129,8 +130,8 @@ class TransferCheck(wiring.Component):
     The highest scratchpad word is first taken to be at the end of the ring; only if that is
     outside the scratchpad, the rows are walked through to find it.
 
-    Timing: `o` is valid ``b + 4`` cycles after a transfer was accepted, b the bits of the longest
-    of ``planes - 1``, ``rows - 1`` and ``word_step`` (at least 1), and another ``rows + 2`` later
+    Timing: `o` is valid ``b + 6`` cycles after a transfer was accepted, b the bits of the longest
+    of ``planes - 1``, ``rows - 1`` and ``word_step`` (at least 1), and another ``rows + 3`` later
     if rows are walked through. One transfer at a time.
 
     Parameters
@@ -169,44 +170,73 @@ class TransferCheck(wiring.Component):
                 (i.word_step, i.columns - 1))]
         busy = Cat(product.busy for product in products).any()
 
-        # Sums, in two cycles: bytes of a row, first byte of the last row, highest word.
+        # A step per cycle from here on, in registers that follow the fields by themselves: an adder
+        # or a comparison and little else. First what needs no product.
+        head = Mux(f.head < 0, 0, f.head)
+        to_end = f.lane_count - head  # of the last word, from where memory begins in the first one
+        to_limit = Mux(f.head < 0, f.row_bytes + f.head, f.row_bytes)
+        rest = Signal(to_end.shape(), reset_less=True)
+        most = Signal(to_limit.shape(), reset_less=True)
+        start_address = Signal(len(f.address) + 1, reset_less=True)
+        low = self.config.alignment_bytes - 1
+        strides = (f.address, f.memory_plane_stride, f.memory_row_stride)
+        misaligned = Signal(len(strides), reset_less=True)
+        size = Signal(32, reset_less=True)
+        m.d.sync += [
+            start_address.eq(f.address + Mux(f.head < 0, -f.head, 0)),
+            rest.eq(to_end), most.eq(to_limit),
+            misaligned.eq(Cat((value & low).any() for value in strides)),
+            size.eq(Mux(f.window == Window.ACTIVATIONS, self.activations_bytes,
+                        self.constants_bytes)),
+        ]
+
+        # Sums, up to the bytes of a row, the first byte of the last row, and the highest word.
         wide = len(memory_planes.total) + 2
         memory = Signal(wide, reset_less=True)
         first = Signal(wide, reset_less=True)
+        end = Signal(wide + 1, reset_less=True)
         width = Signal(len(columns.total) + 1, reset_less=True)
+        stop = Signal((columns.total + rest).shape(), reset_less=True)
+        used = Signal(Mux(0, most, stop).shape(), reset_less=True)
         chip = Signal(len(chip_planes.total) + 2, reset_less=True)
         top = Signal(len(chip) + 1, reset_less=True)
+        reach = Signal(len(chip_rows.total) + 1, reset_less=True)
+        checked = Signal(CheckedTransfer(self.config), reset_less=True)
+        moved = Mux(used < 0, 0, used)[:len(checked.memory_bytes)]
+        m.d.comb += [self.o.payload.eq(checked), self.o.payload.fields.eq(f)]
         m.d.sync += [
-            width.eq(columns.total + f.lane_count),
+            width.eq(columns.total + f.lane_count), stop.eq(columns.total + rest),
             memory.eq(memory_planes.total + memory_rows.total),
             chip.eq(chip_planes.total + f.base + f.columns - 1),
+            reach.eq(chip_rows.total + f.row_stride),
+
+            first.eq(memory + start_address),
+            used.eq(Mux(f.whole | (stop < most), stop, most)),
+            checked.head_bytes.eq(Mux(head < width, head, width)),
+
+            end.eq(first + moved), checked.memory_bytes.eq(moved),
         ]
-        skip, head = Mux(f.head < 0, -f.head, 0), Mux(f.head < 0, 0, f.head)
-        stop = width - f.head
-        used = Mux(f.whole | (stop < f.row_bytes), stop, f.row_bytes)
-        checked = Signal(CheckedTransfer(self.config), reset_less=True)
-        m.d.comb += [self.o.payload.eq(checked), self.o.payload.fields.eq(f)]
 
         # What is wrong with it.
-        low = self.config.alignment_bytes - 1
-        strides = (f.address, f.memory_plane_stride, f.memory_row_stride)
-        size, limit, exact = Signal(32), Signal(len(top)), Signal()
-        end = first + checked.memory_bytes
-        illegal = Cat(
-            f.planes == 0, f.rows == 0, f.columns == 0, f.lane_count == 0,
-            ~f.linear & (f.lane_first + f.lane_count > self.config.rows), f.ring_words == 0,
-            f.row_stride > f.ring_words, f.ring_start >= f.ring_words,
-            self.written & (chip_rows.total + f.row_stride > f.ring_words)).any()
-        m.d.comb += [size.eq(Mux(f.window == Window.ACTIVATIONS, self.activations_bytes,
-                                 self.constants_bytes)),
-                     limit.eq(self.config.scratchpad_words)]
-        units = Signal.like(top)
-        m.d.comb += units.eq(top)
+        broken, illegal, outside, exact, some, beyond, far = (
+            Signal(name=name, reset_less=True)
+            for name in ("broken", "illegal", "outside", "exact", "some", "beyond", "far"))
+        limit, units = Signal(len(top)), Signal.like(top)
+        m.d.comb += [limit.eq(self.config.scratchpad_words), units.eq(top)]
         with m.If(f.linear), m.Switch(f.target):
             for target, element in linear_elements(self.config).items():
                 with m.Case(target):
                     m.d.comb += [limit.eq(element.units * element.per_unit),
                                  units.eq(top >> element.unit_shift)]
+        m.d.sync += [
+            broken.eq(Cat(
+                f.planes == 0, f.rows == 0, f.columns == 0, f.lane_count == 0,
+                ~f.linear & (f.lane_first + f.lane_count > self.config.rows), f.ring_words == 0,
+                f.row_stride > f.ring_words, f.ring_start >= f.ring_words).any()),
+            illegal.eq(broken | (self.written & (reach > f.ring_words))),
+            outside.eq(top >= limit),
+            some.eq(moved.any()), beyond.eq(some & (end > size)), far.eq(first > size),
+        ]
 
         row, highest, rows = (Signal(len(like), reset_less=True, name=name) for name, like in (
             ("row", f.ring_start), ("highest", f.ring_start), ("rows", f.rows)))
@@ -222,12 +252,12 @@ class TransferCheck(wiring.Component):
             with m.State("Sum"):
                 m.next = "Span"
             with m.State("Span"):
-                m.d.sync += [
-                    first.eq(memory + f.address + skip), top.eq(chip + f.ring_words - 1),
-                    checked.head_bytes.eq(Mux(head < width, head, width)),
-                    checked.memory_bytes.eq(Mux(used > skip, used - skip, 0)),
-                    checked.cause.eq(Fault.NONE), checked.address.eq(f.address),
-                ]
+                m.d.sync += top.eq(chip + f.ring_words - 1)
+                m.next = "Extend"
+            with m.State("Extend"):
+                m.d.sync += [checked.cause.eq(Fault.NONE), checked.address.eq(start_address)]
+                m.next = "Compare"
+            with m.State("Compare"):
                 m.next = "Judge"
             with m.State("Judge"):
                 m.d.sync += [row.eq(f.ring_start), highest.eq(0), rows.eq(f.rows), exact.eq(1)]
@@ -235,27 +265,27 @@ class TransferCheck(wiring.Component):
                 with m.If(illegal):
                     m.d.sync += [checked.cause.eq(Fault.ILLEGAL_INSTRUCTION),
                                  checked.address.eq(0)]
-                with m.Elif(Cat((value & low).any() for value in strides).any()):
+                with m.Elif(misaligned.any()):
                     m.d.sync += checked.cause.eq(Fault.ALIGNMENT)
-                    for value in reversed(strides):
-                        with m.If((value & low).any()):
+                    for wrong, value in reversed(list(zip(misaligned, strides))):
+                        with m.If(wrong):
                             m.d.sync += checked.address.eq(value)
-                with m.Elif((top >= limit) & ~exact):
+                with m.Elif(outside & ~exact):
                     m.next = "Walk"
-                with m.Elif(top >= limit):
+                with m.Elif(outside):
                     m.d.sync += [checked.cause.eq(Fault.ON_CHIP_RANGE), checked.address.eq(units)]
-                with m.Elif((checked.memory_bytes != 0) & (end > size)):
+                with m.Elif(beyond):
                     m.d.sync += [
                         checked.cause.eq(Mux(f.window == Window.ACTIVATIONS,
                                              Fault.ACTIVATIONS_WINDOW, Fault.CONSTANTS_WINDOW)),
-                        checked.address.eq(Mux(first > size, first, size))]
+                        checked.address.eq(Mux(far, first, size))]
             with m.State("Walk"):
                 m.d.sync += [row.eq(next_row(row, f)), rows.eq(rows - 1)]
                 with m.If(row > highest):
                     m.d.sync += highest.eq(row)
                 with m.If(rows == 0):
                     m.d.sync += top.eq(chip + highest)
-                    m.next = "Judge"
+                    m.next = "Compare"
             with m.State("Offer"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):

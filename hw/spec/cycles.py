@@ -30,7 +30,7 @@ MAP_OVERHEAD = 14
 #: What a table or arithmetic adds to POOL and MAP.
 LANES_OVERHEAD = 9
 #: A DMA unit checks an instruction for so long, and another cycle per bit of its largest count.
-CHECK_CYCLES = 5
+CHECK_CYCLES = 7
 #: From then on to its effect, beyond the memory's latency and a cycle per beat or word.
 LOAD_TAIL = 12
 STORE_TAIL = 12

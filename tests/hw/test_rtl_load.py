@@ -268,7 +268,7 @@ def test_halt_takes_no_instruction() -> None:
 
 #: Cycles from acceptance to `done` beyond those of the data, with a memory of latency 2: checking,
 #: request, beat FIFO, byte buffer, window, output, landing.
-OVERHEAD = 20
+OVERHEAD = 22
 
 
 @pytest.mark.parametrize(("name", "latency"), [*((name, 40) for name in CONFIGS), ("4x4", 2)])
