@@ -25,7 +25,7 @@ class Dispatcher(wiring.Component):
     A fault is reported when every instruction ahead of it is done, so that the fault of an earlier
     instruction is the first.
 
-    Timing: as many cycles per instruction as it has bus beats, and two. At most
+    Timing: as many cycles per instruction as it has bus beats, and three. At most
     :data:`hw.spec.timing.FETCH_BUFFER` instructions are asked for and not yet taken apart, so that
     ``fetch.beats`` is always ready.
 
@@ -92,23 +92,33 @@ class Dispatcher(wiring.Component):
             arriving.ready.eq(buffer.w_rdy),
         ]
 
-        # Assemble an instruction, and look for reserved bits in each beat a cycle after it came.
+        # Assemble an instruction, and look for reserved bits in each beat a cycle after it came;
+        # what else has to be known of it is found out meanwhile.
         beat = data.View(stored, buffer.r_data)
         word = Signal(instruction_bits(self.config))
         number = Signal(range(beats))
         looked_at = Signal(range(beats))
         look = Signal()
         opcode = Signal(OPCODE.width)
-        refused_before, refused = Signal(), Signal()
+        refused, own, ends = Signal(), Signal(), Signal()
+        queue = Signal(len(Queue))
         failed = Signal()
         sent = Signal(len(Queue))  # in a register: it writes to distant memories
         offset = Signal(32)  # bytes
+        behind, outside = Signal(33), Signal()  # where the instruction ends: beyond the window
         cause = Signal.like(self.fault.cause)
         address = Signal.like(self.fault.address)
         fields = data.View(instruction_layout(self.config, Opcode.LOAD), word)
-        m.d.comb += refused.eq(refused_before | (look & self._reserved(
-            m, opcode, looked_at, word[-8 * self.config.bus_bytes:])))
-        m.d.sync += [look.eq(0), refused_before.eq(refused)]
+        m.d.sync += [
+            look.eq(0), own.eq(0), queue.eq(0), ends.eq(opcode == Opcode.END),
+            behind.eq(offset + size), outside.eq(behind > self.window.size),
+        ]
+        with m.If(look & self._reserved(m, opcode, looked_at, word[-8 * self.config.bus_bytes:])):
+            m.d.sync += refused.eq(1)
+        with m.Switch(opcode):
+            for code, q in QUEUE_OF.items():
+                with m.Case(code):
+                    m.d.sync += [queue[q].eq(1), own.eq(fields.wait[q] | fields.signal[q])]
         with m.FSM():
             with m.State("Assemble"):
                 m.d.comb += buffer.r_en.eq(1)
@@ -120,22 +130,20 @@ class Dispatcher(wiring.Component):
                         failed.eq((failed & (number != 0)) | beat.error),
                     ]
                     with m.If(number == 0):
-                        m.d.sync += [opcode.eq(beat.data), refused_before.eq(0)]
+                        m.d.sync += [opcode.eq(beat.data), refused.eq(0)]
                     with m.If(number == beats - 1):
                         m.d.comb += taken_apart.eq(1)
-                        m.next = "Check"
-                with m.If((number == 0) & (offset + size > self.window.size)):
+                        m.next = "Look"
+                # Nothing was fetched from there, so that it may be found out late.
+                with m.If((number == 0) & outside):
                     m.d.sync += [cause.eq(Fault.PROGRAM_WINDOW), address.eq(offset)]
                     m.next = "Fault"
+            with m.State("Look"):
+                m.next = "Check"
             with m.State("Check"):
-                own = Signal()
-                with m.Switch(opcode):
-                    for code, queue in QUEUE_OF.items():
-                        with m.Case(code):
-                            m.d.comb += own.eq(fields.wait[queue] | fields.signal[queue])
-                            m.d.sync += sent[queue].eq(1)
+                m.d.sync += sent.eq(queue)
                 m.next = "Send"
-                with m.If(opcode == Opcode.END):
+                with m.If(ends):
                     m.next = "End"
                 with m.If(refused | own):
                     m.d.sync += [sent.eq(0), cause.eq(Fault.ILLEGAL_INSTRUCTION)]
@@ -148,7 +156,7 @@ class Dispatcher(wiring.Component):
                 m.d.comb += self.dispatched.eq((sent & Cat(o.ready for o in self.o)).any())
                 with m.If(self.dispatched):
                     m.d.sync += [sent.eq(0), self.index.eq(self.index + 1),
-                                 offset.eq(offset + size)]
+                                 offset.eq(behind)]
                     m.next = "Assemble"
             with m.State("End"):
                 m.d.comb += [self.ended.eq(1), buffer.r_en.eq(1)]

@@ -27,9 +27,9 @@ from hw.spec.isa import QUEUE_OF, Opcode, Queue
 __all__ = ["DeadlockError", "Prediction", "QueueCycles", "simulate", "unit_cycles"]
 
 #: The dispatcher takes so long for an instruction, and a cycle for each of its bus beats.
-DISPATCH_CYCLES = 2
+DISPATCH_CYCLES = 3
 #: From a request for instructions to the first one in its queue, beyond its beats and the latency.
-FETCH_TAIL = 13
+FETCH_TAIL = 14
 #: Instructions that the fetch unit holds before the dispatcher takes them, and per burst.
 FETCH_BUFFER = 8
 FETCH_BURST = 4
