@@ -118,7 +118,9 @@ class SurfaceWalk(wiring.Component):
         row = Signal(len(f.ring_start), reset_less=True)  # ring offset of the row behind
         columns, rows, planes = (Signal(len(f[name]), name=name, reset_less=True)
                                  for name in ("columns", "rows", "planes"))
-        row_end, plane_end, end = columns == 1, rows == 1, planes == 1
+        # Whether a count is 1 is asked by everybody: known in registers beside them.
+        row_end, plane_end, end = (Signal(name=name, reset_less=True)
+                                   for name in ("row_end", "plane_end", "end"))
         m.d.comb += [
             self.o.payload.address.eq(word), self.o.payload.row_end.eq(row_end),
             self.o.payload.plane_end.eq(row_end & plane_end),
@@ -129,17 +131,19 @@ class SurfaceWalk(wiring.Component):
         restart = Signal()
         base = Signal.like(plane)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [word.eq(word + 1), columns.eq(columns - 1)]
+            m.d.sync += [word.eq(word + 1), columns.eq(columns - 1), row_end.eq(columns == 2)]
             with m.If(row_end):
-                m.d.sync += [word.eq(plane + row), columns.eq(f.columns), row.eq(next_row(row, f)),
-                             rows.eq(rows - 1)]
+                m.d.sync += [word.eq(plane + row), columns.eq(f.columns),
+                             row_end.eq(f.columns == 1), row.eq(next_row(row, f)),
+                             rows.eq(rows - 1), plane_end.eq(rows == 2)]
             with m.If(row_end & plane_end):
                 m.d.comb += [restart.eq(1), base.eq(plane + f.plane_stride)]
-                m.d.sync += [planes.eq(planes - 1), self.o.valid.eq(~end)]
+                m.d.sync += [planes.eq(planes - 1), end.eq(planes == 2), self.o.valid.eq(~end)]
         with m.Elif(self.i.valid & ~self.o.valid):
             m.d.comb += [restart.eq(1), base.eq(f.base)]
-            m.d.sync += [columns.eq(f.columns), planes.eq(f.planes), self.o.valid.eq(1)]
+            m.d.sync += [columns.eq(f.columns), row_end.eq(f.columns == 1),
+                         planes.eq(f.planes), end.eq(f.planes == 1), self.o.valid.eq(1)]
         with m.If(restart):
             m.d.sync += [plane.eq(base), word.eq(base + f.ring_start), rows.eq(f.rows),
-                         row.eq(next_row(f.ring_start, f))]
+                         plane_end.eq(f.rows == 1), row.eq(next_row(f.ring_start, f))]
         return m
