@@ -1,6 +1,6 @@
 """Sequencer: all that decides what the units do when, and what the driver sees of it."""
 
-from amaranth import Cat, Module, ResetInserter
+from amaranth import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -83,7 +83,7 @@ class Sequencer(wiring.Component):
             supervisor.indices[-1].eq(dispatcher.index),
         ]
         wiring.connect(m, dispatcher.fault, supervisor.faults[-1])
-        working = []
+        working = [dispatcher.dispatched]
         for q in Queue:
             queue, unit = InstructionQueue(config, q), self.units[q]
             m.submodules[f"{q.name.lower()}_queue"] = ResetInserter(reset.units[q])(queue)
@@ -109,7 +109,9 @@ class Sequencer(wiring.Component):
                 control.events[q].wait.eq(queue.waiting & ~unit.busy),
                 control.events[q].done.eq(unit.done),
             ]
-            working += [unit.busy & ~unit.stall, unit.done]
-        m.d.sync += supervisor.progress.eq(
-            Cat(*working, self.bus_active, dispatcher.dispatched).any())
+            working += [control.events[q].busy & ~control.events[q].stall, control.events[q].done]
+        # The watchdog hears of it another cycle later: all of them are far from each other.
+        active = Signal()
+        m.d.sync += [active.eq(self.bus_active),
+                     supervisor.progress.eq(Cat(*working, active).any())]
         return m
