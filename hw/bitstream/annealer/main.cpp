@@ -19,9 +19,9 @@
 namespace {
 
 // Moves between two analyses of timing, and the share of the weights of before.
-constexpr int64_t moves_at_a_time = 5000;
+constexpr int64_t moves_at_a_time = 20000;
 // And steps of so many moves between two prices of wires.
-constexpr int steps_at_a_price = 4;
+constexpr int steps_at_a_price = 2;
 constexpr float smoothing = 0.5f;
 // Of the longest path of before.
 constexpr float somewhat_less = 0.92f;
