@@ -82,13 +82,14 @@ def _megahertz(text: str) -> int:
 
 def add_target(command: argparse.ArgumentParser) -> None:
     """Add ``--target``."""
-    command.add_argument("--target", choices=sorted(PRESETS),
-                         help="named configuration (default: the board's, else ulx3s-85f)")
+    command.add_argument("--target", choices=sorted(PRESETS), default="ulx3s-85f",
+                         help="named configuration (default: ulx3s-85f)")
 
 
 def add_system(command: argparse.ArgumentParser) -> None:
     """Add ``--target``, ``--board``, ``--clock-mhz`` and ``--sdram-rate``."""
-    add_target(command)
+    command.add_argument("--target", choices=sorted(PRESETS),
+                         help="named configuration (default: the board's, else ulx3s-85f)")
     command.add_argument("--board", choices=(*BOARDS, *SMALL), default=BOARDS[0],
                          help=f"what is around the system (default: {BOARDS[0]})")
     add_clock(command)
