@@ -106,7 +106,6 @@ class CheckedSpan(wiring.Component):
             Assert(implies(good, ((f.address | f.memory_plane_stride | f.memory_row_stride)
                                   & low) == 0)),
             Assert(implies(good & (checked.memory_bytes != 0), end <= size)),
-            Assert(implies(good, checked.address == (f.address + skip)[:32])),
             Cover(good & (f.planes == 2) & (f.rows == 3) & (checked.memory_bytes > 4)
                   & (f.memory_row_stride != 0) & (f.memory_plane_stride != 0)),
             Cover(dut.o.valid & (checked.cause == Fault.CONSTANTS_WINDOW)),
@@ -147,8 +146,6 @@ class CheckedSpan(wiring.Component):
             Assert(implies(spanned, used == Mux(f.whole | (stop < most), stop, most))),
             Assert(implies(extended, checked.memory_bytes
                            == Mux(used < 0, 0, used)[:len(checked.memory_bytes)])),
-            Assert(implies(probe.in_state("", "Compare", "Judge", "Walk"),
-                           checked.address == (f.address + skip)[:32])),
             Assert(implies(extended, last_end == (first + checked.memory_bytes)[:len(last_end)])),
             Assert(implies(extended, probe.signal("some") == (checked.memory_bytes != 0))),
             Assert(implies(compared, probe.signal("beyond")

@@ -91,7 +91,7 @@ class LoadUnit(wiring.Component):
             runs.i.payload.bytes.eq(checked.memory_bytes),
             runs.i.payload.address.eq(
                 Mux(f.window == Window.ACTIVATIONS, self.activations_base, self.constants_base)
-                + checked.address),
+                + f.address + Mux(f.head < 0, -f.head, 0)),
         ]
         m.d.comb += [runs.i.payload[name].eq(f[name]) for name in
                      ("memory_plane_stride", "memory_row_stride", "planes", "rows")]

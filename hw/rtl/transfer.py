@@ -76,8 +76,7 @@ class CheckedTransfer(data.StructLayout):
 
     `fields` are the instruction's. Every memory row is `head_bytes` of fill, then
     `memory_bytes` bytes of memory, then fill to its end. `cause` and `address` are those of
-    :class:`~hw.rtl.interfaces.FaultReport`; without a fault `address` is that of the first byte of
-    memory, in its window.
+    :class:`~hw.rtl.interfaces.FaultReport`.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
@@ -255,7 +254,7 @@ class TransferCheck(wiring.Component):
                 m.d.sync += top.eq(chip + f.ring_words - 1)
                 m.next = "Extend"
             with m.State("Extend"):
-                m.d.sync += [checked.cause.eq(Fault.NONE), checked.address.eq(start_address)]
+                m.d.sync += [checked.cause.eq(Fault.NONE), checked.address.eq(f.address)]
                 m.next = "Compare"
             with m.State("Compare"):
                 m.next = "Judge"

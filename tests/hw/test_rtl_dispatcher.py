@@ -161,6 +161,13 @@ def test_a_program_without_end_runs_out_of_its_window(cut: int) -> None:
     assert b"".join(run.dispatched()) == program
 
 
+def test_a_program_may_fill_its_window() -> None:
+    """END is the last that fits, and its beats are waited for."""
+    config = PRESETS["test-4x4"]
+    run = Fetch(config, Isa(config).encode(Opcode.END, {}))
+    assert run.ended and run.fault is None
+
+
 def test_an_empty_window_is_a_fault() -> None:
     run = Fetch(PRESETS["test-4x4"], b"")
     assert run.fault == (Fault.PROGRAM_WINDOW, 0, 0)
