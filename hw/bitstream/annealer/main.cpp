@@ -27,9 +27,9 @@ constexpr float smoothing = 0.5f;
 constexpr float somewhat_less = 0.92f;
 // Picoseconds at the beginning; the share of the time that is spent at zero, and that whose best
 // placement is taken.
-constexpr double hottest = 30, cold = 0.15, finish = 0.2;
+constexpr double hottest = 60, cold = 0.15, finish = 0.2;
 // Tiles that a cell moves at the beginning, at the end, and how much further a macro does.
-constexpr int longest_reach = 30, shortest_reach = 3, macro_reach = 24;
+constexpr int longest_reach = 15, shortest_reach = 3, macro_reach = 24;
 // Of so many moves, some of macros and memories; half of the others are of cells at wires that
 // matter: with at least such a weight.
 constexpr int of_moves = 256, of_macros = 2, of_memories = 2;
@@ -63,13 +63,7 @@ int main(int argc, char **argv) {
     Timing timing(design, float(atof(argv[3])));
     if (float before = timing.analyse().longest; before > 0)
         timing.period = std::min(timing.period, somewhat_less * before);
-    Weights weights;
-    double start = hottest; int far = longest_reach;
-    if (argc > 6) weights.wire = atof(argv[6]);
-    if (argc > 7) weights.crowd = atof(argv[7]);
-    if (argc > 8) weights.uncrowded = atoi(argv[8]);
-    if (argc > 9) start = atof(argv[9]);
-    if (argc > 10) far = atoi(argv[10]);
+    const Weights weights;
     Moves moves(design, timing, weights, seed);
     for (int tile = 0; tile < design.tiles(); tile++)
         if (design.tile_kind[tile] == LOGIC && !design.legal(tile)) {
@@ -108,8 +102,8 @@ int main(int argc, char **argv) {
                     if (design.in_logic(cell) && design.blocks[design.block_of[cell]].movable)
                         hot.push_back(cell);
         double done = double(step) / double(steps);
-        double temperature = done > 1 - cold ? 0 : start * (1 - done) * (1 - done);
-        int reach = std::max(shortest_reach, int(lround(far * (1 - done))));
+        double temperature = done > 1 - cold ? 0 : hottest * (1 - done) * (1 - done);
+        int reach = std::max(shortest_reach, int(lround(longest_reach * (1 - done))));
         for (int64_t i = 0; i < moves_at_a_time; i++) {
             int which = moves.below(of_moves);
             auto any = [&](const Ints &of) { return of[moves.below(int(of.size()))]; };
