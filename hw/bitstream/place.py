@@ -171,7 +171,7 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
 def _clocks(log: str) -> Iterator[str]:
     """Clocks, as nextpnr derived them when it packed the design, for a run that does not."""
     for megahertz, net in _DERIVED.findall(log):
-        yield f"create_clock -period {1e3 / float(megahertz):.4f} [get_nets {_GLOBAL}{net}]\n"
+        yield f"create_clock -period {1e3 / float(megahertz):.7f} [get_nets {_GLOBAL}{net}]\n"
 
 
 def _utilisation(log: str) -> list[tuple[str, int, int]]:

@@ -210,7 +210,7 @@ for name in ("--json", "--sdc"):
     moved = json.loads((tmp_path / "out" / "second--json").read_text())
     assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
     assert (tmp_path / "out" / "second--sdc").read_text() == (
-        "create_clock -period 20.0000 [get_nets $glbnet$sdrio_clk]\n")
+        "create_clock -period 20.0000000 [get_nets $glbnet$sdrio_clk]\n")
     assert (tmp_path / "out" / "seed-1.anneal.log").read_text().startswith("before: wires 0, ")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert not any(name.endswith((".placed", ".moved", ".sdf", ".sdc", ".arrays", ".places"))
