@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     rate = () if system.sdram_rate is None else ("--sdram-rate", str(system.sdram_rate))
     command = ["python", "-m", "hw", "bitstream", "--board", args.board, "--target", system.target,
                "--clock-mhz", f"{system.clock_hz / 1e6:g}", *rate,
-               "--seeds", *map(str, seeds), "-o", str(args.output)]
+               "--seeds", *map(str, seeds), *(("--rom", str(args.rom)) if args.rom else ()),
+               "-o", str(args.output)]
     try:
         with _steps() as step:
             found = make_bitstream(
