@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hw.bitstream import macros
-from hw.bitstream.boards import BOARDS, Board, Device, Site
+from hw.bitstream.boards import BOARDS, Board, Site
 from hw.bitstream.macros import assign_macros, write_placed
 from hw.bitstream.tools import ToolError
 from hw.bitstream.wires import Wires, wires_between
@@ -107,7 +107,8 @@ def board(ram: int, dsp: int = 0, pins: tuple[int, int] = (0, 0)) -> Board:
     """A board with RAMs in row 2, DSPs in row 5, a column each."""
     sites = {"RAM": tuple(Site(n, 2, "R") for n in range(ram)),
              "DSP": tuple(Site(n, 5, "D") for n in range(dsp))}
-    return Board(device=replace(DEVICE, sites=sites), target="test-4x4", pins=pins)
+    return replace(BOARDS["ulx3s-85f"], device=replace(DEVICE, sites=sites), target="test-4x4",
+                   pins=pins)
 
 
 def wires(kinds: list[str], arcs: dict[tuple[int, int], float],
@@ -206,8 +207,8 @@ def test_macros_without_wires_get_sites() -> None:
         "X0/Y2/R", "X1/Y2/R", "X2/Y2/R"}
 
 
-@pytest.mark.parametrize("of", [BOARDS["ulx3s-85f"], replace(BOARDS["ulx3s-85f"], device=Device(
-    name="x", synth="", place=(), pack="", tiles=(1, 1)))])
+@pytest.mark.parametrize("of", [BOARDS["ulx3s-85f"], replace(
+    BOARDS["ulx3s-85f"], device=replace(DEVICE, sites={}))])
 def test_a_design_without_macros_stays_as_it_is(of: Board, tmp_path: Path) -> None:
     small = module({"x": "LUT", "y": "LUT"}, ["x y", "y @"])
     found = assign_macros(wires_between(small, of.device.sites), of, seed=1)

@@ -301,6 +301,6 @@ def test_packed_columns_need_their_weight_range() -> None:
 
 def test_latencies() -> None:
     ulx3s = replace(PRESETS["ulx3s-85f"], weight_min=-127)
-    assert {style.value: array_latency(ulx3s, style) for style in MultiplierStyle} == {
+    assert {style.value: array_latency(ulx3s, style.value) for style in MultiplierStyle} == {
         "inferred": 20, "lut": 20, "packed": 13, "dual": 12}
     assert array_latency(ulx3s, ["packed"] * 8 + ["lut"] * 8) == 17

@@ -72,7 +72,7 @@ def window(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Any:
 
     monkeypatch.setattr(sim.tb.soc_runner, "build_system", lambda *_, **__: FakeSystem)
     monkeypatch.setattr(sim.tb.soc_runner, "run_system", run_system)
-    monkeypatch.setattr(sim.soc, "_check_headers", lambda *_: None)
+    monkeypatch.setattr(sim.soc, "check_headers", lambda *_: None)
     with pytest.raises(Captured):
         main(["soc", str(folder / "build"), "--headers", str(folder), *options])
     return windows[0]
