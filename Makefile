@@ -15,7 +15,7 @@ BOARD  ?= ulx3s-85f
 TARGET ?= $(BOARD)
 # The small system, hw/small: no SDRAM, the clock of its oscillator, a small network.
 SMALL  := $(filter icebreaker-up5k,$(BOARD))
-CLOCK  ?= 55
+CLOCK  ?= 50
 RATE   ?= 1
 CLOCKS := $(if $(SMALL),,--clock-mhz $(CLOCK) --sdram-rate $(RATE))
 SEEDS  ?= 1
