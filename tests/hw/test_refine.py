@@ -394,7 +394,6 @@ def test_a_compiler_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_placement_that_is_not_legal_is_refused(annealer: Tool, tmp_path: Path) -> None:
     design = random_design(0)
-    x, y = where(design.cells)["last"]
     for name, place in (("one", 0), ("two", 1)):
         design.ff(name, (12, 1, place), next(design.bits), 2, None, data=4)
     design.cells["two"]["connections"]["CLK"] = [3]
