@@ -115,7 +115,7 @@ def test_refuses_a_build_that_is_for_another_system(
     assert capsys.readouterr().err == ("error: rows must be 4, bytes of a word of the processor, "
                                        "in a small system, not 8.\n")
     assert main([*arguments, "--sdram-rate", "1"]) == 1
-    assert "for it has no SDRAM" in capsys.readouterr().err
+    assert "for it has one clock and no SDRAM" in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_not_run(tiny: Path) -> None:
