@@ -37,6 +37,8 @@ class ReadMasterRules(wiring.Component):
         # Every burst has an owner until its last beat left the memory, and room for its beats.
         memory, owners = probe.component("memory"), probe.component("owners")
         free, under_way = probe.signal("free"), probe.signal("under_way")
+        owned, left = probe.signal("owned"), probe.signal("left")
+        last_left = probe.signal("last_left")
         offered = Mux(dut.axi.arvalid, dut.axi.arlen + 1, 0)
         held, newest_last = 0, 0
         for inside, word in words_inside(m, probe, "memory"):
@@ -50,8 +52,10 @@ class ReadMasterRules(wiring.Component):
         m.d.comb += [
             Assert(dut.axi.arlen < dut.burst_beats),
             Assert(under_way == asked.count + dut.axi.arvalid),
-            Assert(owners.level == under_way + held),
-            Assert(free + memory.level + asked.owed + offered == dut.beats),
+            Assert(owners.level + owners.w_en == under_way + held),
+            Assert(owned == under_way + held + last_left), Assert(owned <= dut.bursts),
+            Assert(implies(owners.w_en, owners.w_rdy)), Assert(implies(last_left, left)),
+            Assert(free + memory.level + asked.owed + offered + left == dut.beats),
             Assert(implies(memory.level != 0, newest_last == ~unfinished)),
             Assert(implies(unfinished, asked.count != 0)),
             Assert(implies(dut.axi.rvalid, memory.w_rdy)),

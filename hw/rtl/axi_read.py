@@ -100,14 +100,21 @@ class ReadMaster(wiring.Component):
         room = Signal()  # for a full burst, even behind a full one in the cycle before
         taken = data.StructLayout({"of_data": 1, "start": burst.start.shape(),
                                    "end": burst.end.shape(), "ends": 1, "last": 1})
+        # Bursts begin at the bus and end at the clients, far from it: of either, the other hears a
+        # cycle later.
         m.submodules.owners = owners = SyncFIFO(width=Shape.cast(taken).width, depth=self.bursts)
+        owned = Signal(range(self.bursts + 1))
+        left = Signal()
+        last_left = Signal()
         m.d.comb += [
             of_data.eq(~split_fetch.o.valid),
             burst.eq(Mux(of_data, split_data.o.payload, split_fetch.o.payload)),
-            go.eq((split_fetch.o.valid | split_data.o.valid) & room & owners.w_rdy
+            go.eq((split_fetch.o.valid | split_data.o.valid) & room & (owned != self.bursts)
                   & (~self.axi.arvalid | self.axi.arready) & ~self.halt),
             split_fetch.o.ready.eq(go & ~of_data),
             split_data.o.ready.eq(go & of_data),
+        ]
+        m.d.sync += [
             owners.w_data.eq(Cat(of_data, burst.start, burst.end, burst.ends, burst.last)),
             owners.w_en.eq(go),
         ]
@@ -138,7 +145,9 @@ class ReadMaster(wiring.Component):
             self.idle.eq(under_way == 0),
         ]
         m.d.sync += [
-            free.eq(free - Mux(go, burst.more + 1, 0) + leave),
+            left.eq(leave), last_left.eq(leave & beat.last),
+            free.eq(free - Mux(go, burst.more + 1, 0) + left),
+            owned.eq(owned + go - last_left),
             room.eq(free >= Mux(go, 2 * self.burst_beats, self.burst_beats)),
             under_way.eq(under_way + go - (self.axi.rvalid & self.axi.rlast)),
         ]
