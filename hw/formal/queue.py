@@ -2,7 +2,7 @@
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Assert, Assume, Cover
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.formal.fifos import Marked
@@ -46,71 +46,66 @@ class QueueRules(wiring.Component):
         bits = max(Isa(self.config).formats[opcode].bits
                    for opcode, queue in QUEUE_OF.items() if queue == self.queue)
         m.d.comb += Assume(self.dispatched.instruction[bits:] == 0)
-        entered, left = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+        entered, accepted = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
 
         # How many are where.
         depth = self.config.queue_depth
         waiting, inside = Signal(range(depth + 1)), Signal(range(self.in_flight + 1))
-        m.d.sync += [waiting.eq(waiting + entered - left), inside.eq(inside + left - self.done)]
-        head_valid = probe.signal("head_valid")
+        offered, leaves = probe.signal("offered"), probe.signal("leaves")
+        m.d.sync += [waiting.eq(waiting + entered - leaves),
+                     inside.eq(inside + leaves - self.done)]
         m.d.comb += [
-            Assume(implies(self.done, inside != 0)),
-            Assert(waiting == probe.component("fifo").level + head_valid),
+            Assume(implies(self.done, inside > offered)),
+            Assert(waiting == probe.component("fifo").level),
             Assert(inside == probe.component("unfinished").level),
-            Assert(waiting <= depth), Assert(implies(~dut.i.ready, waiting >= depth - 1)),
+            Assert(inside >= offered),
+            Assert(waiting <= depth), Assert(dut.i.ready == (waiting < depth)),
             Assert(inside <= self.in_flight),
             Assert(dut.empty == ((waiting == 0) & (inside == 0) & ~probe.signal("too_many"))),
             Cover(waiting == depth), Cover(inside == self.in_flight),
         ]
 
-        # What is offered has all its tokens and takes just these; others are not held back.
-        first = data.View(instruction_layout(self.config, Opcode.STORE), dut.o.payload)
+        # What leaves has all its tokens and takes just these; others are not held back.
+        first = Signal(instruction_layout(self.config, Opcode.STORE))
+        m.d.comb += first.as_value().eq(probe.component("fifo").r_data[:-len(dut.oldest)])
         missing = (first.wait & ~self.available) != 0
-        arriving = Signal()  # from the memory to the head: one cycle
-        # What was there, and was not taken, is there; that all are there is known a cycle later.
-        kept, all_there = Signal(len(Queue)), Signal()
-        complete = probe.signal("complete")
-        m.d.sync += [
-            arriving.eq((waiting != 0) & ~head_valid), kept.eq(self.available & ~dut.take),
-            all_there.eq(head_valid & ~missing & ~left),
-        ]
         m.d.comb += [
-            Assume((kept & ~self.available) == 0),
-            Assert(implies(head_valid & complete, (first.wait & ~kept) == 0)),
-            Assert(implies(all_there, complete)),
-            Assert(implies(dut.o.valid, head_valid & ~missing & ~self.halt)),
-            Assert(implies(head_valid & all_there & ~self.halt & (inside != self.in_flight),
-                           dut.o.valid)),
-            Assert(implies(waiting != 0, head_valid | ~arriving)),
-            Assert(dut.take == (first.wait & left.replicate(len(Queue)))),
-            Assert(dut.waiting == (head_valid & ~complete)),
+            Assert(leaves == ((waiting != 0) & ~missing & ~offered & ~self.halt
+                              & (inside != self.in_flight))),
+            Assert(dut.take == (first.wait & leaves.replicate(len(Queue)))),
+            Assert(dut.waiting == ((waiting != 0) & missing & ~offered)),
+            Assert(dut.o.valid == (offered & ~self.halt)),
         ]
-        self._follow(m, dut, probe, entered, left)
+        left_before, accepted_before = Signal(), Signal()
+        m.d.sync += [left_before.eq(leaves), accepted_before.eq(accepted)]
+        m.d.comb += [Assert(implies(left_before, offered)),
+                     Assert(implies(accepted_before, ~offered))]
+        self._follow(m, dut, probe, entered, leaves, accepted)
         return m
 
-    def _follow(self, m, dut, probe, entered, left) -> None:
-        """Follow an instruction through the memory, the head and the unit; then the blame."""
+    def _follow(self, m, dut, probe, entered, leaves, accepted) -> None:
+        """Follow an instruction through the memory and the unit; then the blame."""
         layout = instruction_layout(self.config, Opcode.STORE)
         instruction, index = Signal(layout), Signal.like(dut.oldest)
-        mark, in_head = Signal(), Signal()
+        mark, on_offer = Signal(), Signal()
         memory = m.submodules.in_memory = Marked(probe, mark, path="fifo")
-        unit = m.submodules.in_unit = Marked(probe, in_head & left, path="unfinished")
-        m.d.comb += mark.eq(self.mark & entered & ~memory.inside & ~in_head & ~unit.inside)
+        unit = m.submodules.in_unit = Marked(probe, memory.leaves, path="unfinished")
+        m.d.comb += mark.eq(self.mark & entered & ~memory.inside & ~unit.inside)
         with m.If(mark):
             m.d.sync += [instruction.eq(self.dispatched.instruction),
                          index.eq(self.dispatched.index)]
-        with m.If(memory.leaves | left):
-            m.d.sync += in_head.eq(memory.leaves)
+        with m.If(memory.leaves | accepted):
+            m.d.sync += on_offer.eq(memory.leaves)
         bits = len(memory.value) - len(index)
         m.d.comb += [
-            Assert(memory.inside + in_head + unit.inside <= 1),
+            Assert(memory.inside + unit.inside <= 1),
+            Assert(implies(memory.leaves, leaves)),
             Assert(implies(memory.inside,
                            memory.value == Cat(instruction.as_value()[:bits], index))),
             Assert(instruction.as_value()[bits:] == 0),
-            Assert(implies(in_head, probe.signal("head_valid"))),
-            Assert(implies(in_head, probe.signal("head") == Cat(
-                instruction.as_value()[:bits], index))),
-            Assert(implies(in_head & left, dut.o.payload == instruction.as_value())),
+            Assert(implies(on_offer, probe.signal("offered") & unit.inside
+                           & (unit.ahead == unit.fifo.level - 1))),
+            Assert(implies(on_offer, dut.o.payload == instruction.as_value())),
             Assert(implies(unit.inside, unit.value == Cat(instruction.signal, index))),
             Assert(implies(unit.leaves, dut.give == instruction.signal)),
             Assert(implies(~self.done, dut.give == 0)),
@@ -124,7 +119,7 @@ class QueueRules(wiring.Component):
         with m.If(too_many & ~overflowed):
             m.d.sync += [overflowed.eq(1), blamed.eq(giver)]
         front = Mux(unit.fifo.level != 0, unit.inside & (unit.ahead == 0),
-                    Mux(probe.signal("head_valid"), in_head, memory.inside & (memory.ahead == 0)))
+                    memory.inside & (memory.ahead == 0))
         m.d.comb += [
             Assume(implies(self.overflow, dut.give != 0)),
             Assert(implies(~overflowed & front, dut.oldest == index)),
@@ -143,7 +138,7 @@ PROOFS = (
     Proof(name="queue.order", depth=2,
           harness=lambda: QueueRules(PRESETS["test-4x4"], Queue.LOAD),
           claim="an instruction leaves its queue once, in order, unchanged, with all its tokens "
-                "and the cycle after they are there; its signals are given when it is done; the "
+                "in the cycle in which they are there; its signals are given when it is done; the "
                 "oldest is blamed (LOAD queue of test-4x4)"),
     Proof(name="queue.order_16", depth=2, fast=False,
           harness=lambda: QueueRules(PRESETS["ulx3s-85f"], Queue.POST),

@@ -27,16 +27,14 @@ class Dispatched(data.StructLayout):
 
 
 class InstructionQueue(wiring.Component):
-    """A queue of `queue_depth` instructions and its head logic.
+    """A queue of `queue_depth` instructions, and one that is offered to the unit.
 
-    The first instruction is offered to the unit when all tokens of its ``wait`` mask are there;
-    they are taken in the cycle in which the unit accepts it. Its ``signal`` mask is remembered and
-    given when the unit reports ``done``.
+    The first instruction is offered when all tokens of its ``wait`` mask are there, which are then
+    taken. Its ``signal`` mask is remembered and given when the unit reports ``done``.
 
-    Timing: an instruction is offered at the earliest two cycles after it entered, and in the cycle
-    after the one in which its last token is available; then one instruction per cycle. At most
-    :attr:`in_flight` instructions are inside the unit at a time. An overflow is reported two cycles
-    after it happened.
+    Timing: an instruction is offered at the earliest two cycles after it entered, in the cycle
+    after the one in which its last token is available, and two cycles after the one ahead was
+    accepted. An overflow is reported two cycles after it happened.
 
     Parameters
     ----------
@@ -44,7 +42,7 @@ class InstructionQueue(wiring.Component):
     queue : Queue
         Which one; its instructions' formats are derived from it.
     in_flight : int
-        Instructions that the unit may have accepted and not finished.
+        Instructions that may be offered or inside the unit, at most.
 
     Members
     -------
@@ -59,9 +57,9 @@ class InstructionQueue(wiring.Component):
     available, take, give, overflow
         This queue's part of :class:`hw.rtl.tokens.Tokens`. Nobody else takes what is available.
     waiting : Out(1)
-        A token of the first instruction is missing.
+        A token of the first instruction is missing, and none is offered.
     empty : Out(1)
-        No instruction waits or is inside the unit.
+        No instruction is here or inside the unit.
     oldest : Out(index)
         Of the instructions here and inside the unit; 0 if there are none.
     fault : Out(FaultReport)
@@ -91,54 +89,45 @@ class InstructionQueue(wiring.Component):
         stored = data.StructLayout({"instruction": bits, "index": index_shape(self.config)})
         signature = data.StructLayout({"signal": len(Queue), "index": index_shape(self.config)})
 
-        # A register ahead of the memory: instruction and tokens meet without its read time.
         m.submodules.fifo = fifo = SyncFIFO(width=Shape.cast(stored).width,
-                                            depth=self.config.queue_depth - 1)
-        incoming, behind = data.View(stored, fifo.w_data), data.View(stored, fifo.r_data)
+                                            depth=self.config.queue_depth)
+        incoming, first = data.View(stored, fifo.w_data), data.View(stored, fifo.r_data)
         m.d.comb += [
             incoming.instruction.eq(self.i.payload.instruction),
             incoming.index.eq(self.i.payload.index),
             fifo.w_en.eq(self.i.valid),
             self.i.ready.eq(fifo.w_rdy),
         ]
-        head = Signal(stored)
-        head_valid = Signal()
-        taken = Signal()
-        advance = Signal()
-        m.d.comb += [
-            advance.eq(taken | ~head_valid),
-            fifo.r_en.eq(advance),
-        ]
 
-        # Tokens: wait and signal stand at the same bits of every format. That all are there is
-        # known a cycle later, for the bank is far from the unit. What the first instruction may
-        # take in this cycle is not there for the one behind it.
-        layout = instruction_layout(self.config, opcodes[0])
-        fields, following = data.View(layout, self.o.payload), Signal(layout)
-        m.d.comb += following.as_value().eq(behind.instruction)
-        complete = Signal()
-        with m.If(advance):
-            m.d.sync += [
-                head.eq(behind), head_valid.eq(fifo.r_rdy),
-                complete.eq((following.wait & ~(self.available & ~fields.wait)) == 0)]
-        with m.Else():
-            m.d.sync += complete.eq((fields.wait & ~self.available) == 0)
+        # Tokens: wait and signal stand at the same bits of every format. The unit is far from the
+        # bank: the instruction goes there when its tokens are taken, into a register that is empty
+        # since the cycle before, so that no answer of the unit is waited for here.
+        fields = Signal(instruction_layout(self.config, opcodes[0]))
+        m.d.comb += fields.as_value().eq(first.instruction)
         m.submodules.unfinished = unfinished = SyncFIFO(
             width=Shape.cast(signature).width, depth=self.in_flight)
         entered, oldest = (data.View(signature, port)
                            for port in (unfinished.w_data, unfinished.r_data))
+        offer = Signal(bits, reset_less=True)
+        offered = Signal()
+        complete = Signal()
+        leaves = Signal()
         m.d.comb += [
-            self.o.payload.eq(head.instruction),
-            self.o.valid.eq(head_valid & complete & unfinished.w_rdy & ~self.halt),
-            taken.eq(self.o.valid & self.o.ready),
-            self.waiting.eq(head_valid & ~complete),
+            complete.eq((fields.wait & ~self.available) == 0),
+            leaves.eq(fifo.r_rdy & complete & ~offered & unfinished.w_rdy & ~self.halt),
+            fifo.r_en.eq(leaves),
+            self.waiting.eq(fifo.r_rdy & ~complete & ~offered),
             entered.signal.eq(fields.signal),
-            entered.index.eq(head.index),
-            unfinished.w_en.eq(taken),
+            entered.index.eq(first.index),
+            unfinished.w_en.eq(leaves),
             unfinished.r_en.eq(self.done),
+            self.o.valid.eq(offered & ~self.halt), self.o.payload.eq(offer),
         ]
-        with m.If(taken):
+        with m.If(leaves):
             m.d.comb += self.take.eq(fields.wait)
+            m.d.sync += [offered.eq(1), offer.eq(first.instruction)]
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += offered.eq(0)
         with m.If(self.done):
             m.d.comb += self.give.eq(oldest.signal)
 
@@ -146,13 +135,13 @@ class InstructionQueue(wiring.Component):
         # late in a cycle, and who gave it then no longer the oldest.
         too_many = Signal()
         overflowed = Signal()
-        giver_index = Signal.like(head.index)
-        overflowed_index = Signal.like(head.index)
+        giver_index = Signal.like(oldest.index)
+        overflowed_index = Signal.like(oldest.index)
         m.d.sync += [too_many.eq(self.overflow), giver_index.eq(oldest.index)]
         with m.If(too_many & ~overflowed):
             m.d.sync += [overflowed.eq(1), overflowed_index.eq(giver_index)]
         m.d.comb += [
-            self.empty.eq(~head_valid & ~fifo.r_rdy & ~unfinished.r_rdy & ~too_many),
+            self.empty.eq(~fifo.r_rdy & ~unfinished.r_rdy & ~too_many),
             self.fault.valid.eq(self.unit_fault.valid | overflowed),
             self.fault.cause.eq(Mux(overflowed, Fault.TOKEN_OVERFLOW, self.unit_fault.cause)),
             self.fault.address.eq(Mux(overflowed, 0, self.unit_fault.address)),
@@ -161,8 +150,6 @@ class InstructionQueue(wiring.Component):
             m.d.comb += self.oldest.eq(overflowed_index)
         with m.Elif(unfinished.r_rdy):
             m.d.comb += self.oldest.eq(oldest.index)
-        with m.Elif(head_valid):
-            m.d.comb += self.oldest.eq(head.index)
         with m.Elif(fifo.r_rdy):
-            m.d.comb += self.oldest.eq(behind.index)
+            m.d.comb += self.oldest.eq(first.index)
         return m

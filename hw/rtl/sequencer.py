@@ -78,11 +78,12 @@ class Sequencer(wiring.Component):
         wiring.connect(m, dispatcher.fetch, wiring.flipped(self.fetch))
         m.d.comb += [
             dispatcher.window.eq(control.program),
-            dispatcher.drained.eq(supervisor.empty.all()),
             supervisor.ended.eq(dispatcher.ended),
             supervisor.indices[-1].eq(dispatcher.index),
         ]
         wiring.connect(m, dispatcher.fault, supervisor.faults[-1])
+        # A cycle late: the dispatcher looks at it two cycles after the last instruction entered.
+        m.d.sync += dispatcher.drained.eq(supervisor.empty.all())
         working = [dispatcher.dispatched]
         for q in Queue:
             queue, unit = InstructionQueue(config, q), self.units[q]

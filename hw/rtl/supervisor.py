@@ -30,7 +30,7 @@ class Supervisor(wiring.Component):
     idle, reset. Of faults in the same cycle the one of the earliest instruction counts; abort and
     watchdog blame the earliest instruction that is not done.
 
-    Timing: a fault is visible twelve cycles after it was reported, whether or not the bus ever
+    Timing: a fault is visible thirteen cycles after it was reported, whether or not the bus ever
     becomes idle.
 
     Members
@@ -81,7 +81,6 @@ class Supervisor(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        reported = Cat(f.valid for f in self.faults)
         unfinished = Cat(~self.empty, 1)
 
         # Watchdog: the bus and the units show progress, or the time runs.
@@ -117,6 +116,12 @@ class Supervisor(wiring.Component):
                          cause.eq(Mux(self.abort, Fault.ABORTED, Fault.WATCHDOG))]
             m.next = "Blame"
 
+        # What comes from far, a cycle later: faults and the end of a run, which stay as they are
+        # until the reset; and that the bus is idle while nothing may begin, so that it stays idle.
+        reported = Signal(_SOURCES)
+        over, calm = (Signal(name=name) for name in ("over", "calm"))
+        m.d.sync += [reported.eq(0), over.eq(0), calm.eq(self.bus_idle & halt.all())]
+
         with m.FSM() as fsm:
             with m.State("Idle"):
                 with m.If(self.start | self.clear):
@@ -132,17 +137,19 @@ class Supervisor(wiring.Component):
                         m.d.sync += [reset.eq(0), halt.eq(0)]
                         m.next = "Run"
             with m.State("Run"):
-                m.d.sync += [source.eq(0), compare.eq(0), found.eq(0), address.eq(0)]
+                m.d.sync += [source.eq(0), compare.eq(0), found.eq(0), address.eq(0),
+                             reported.eq(Cat(f.valid for f in self.faults)),
+                             over.eq(self.ended & self.empty.all())]
                 with m.If(reported.any()):
                     m.d.sync += [halt.eq(~0), suspects.eq(reported), cause.eq(Fault.NONE)]
                     m.next = "Blame"
                 with m.Elif(self.abort | expired):
                     stop()
-                with m.Elif(self.ended & self.empty.all()):
+                with m.Elif(over):
                     m.d.sync += halt.eq(~0)
                     m.next = "Finish"
             with m.State("Finish"):
-                with m.If(self.bus_idle):
+                with m.If(calm):
                     m.d.comb += self.finished.eq(1)
                     m.d.sync += [self.done.eq(1), reset.eq(~0)]
                     m.next = "Idle"
@@ -165,7 +172,7 @@ class Supervisor(wiring.Component):
             with m.State("Stop"):
                 m.d.sync += [self.cause.eq(cause), self.instruction.eq(instruction),
                              self.address.eq(address)]
-                with m.If(self.bus_idle):
+                with m.If(calm):
                     m.d.sync += reset.eq(~0)
                     m.next = "Idle"
 

@@ -35,6 +35,10 @@ FETCH_BUFFER = 8
 FETCH_BURST = 4
 #: From a token's being given to the start of who waited for it.
 TOKEN_CYCLES = 1
+#: From a MAC's being accepted to the next one's being offered.
+FOLLOW_CYCLES = 2
+#: From the moment at which END is next and all else is done to the end of the run.
+END_CYCLES = 3
 
 
 class DeadlockError(ValueError):
@@ -154,6 +158,7 @@ class _Simulation:
         self.running = [False] * len(Queue)
         self.cost = [0.0] * len(Queue)  # of what is running
         self.accumulator = 0  # of the last MAC
+        self.follows = 0.0    # when the next one can be offered
         self.tokens = [[0] * len(Queue) for _ in Queue]  # [to][from]
         self.busy = [0.0] * len(Queue)
         self.starts, self.releases, self.ends, self.waits, self.stalls = (
@@ -166,8 +171,8 @@ class _Simulation:
             self._advance()
         if self.dispatched < self.count or any(self.waiting):
             raise DeadlockError(self._deadlock())
-        # END is seen a cycle after it would have been in its queue, and then that all is done.
-        cycles = max(self.dispatcher_free, self.last_arrival, *self.ends[:self.count], 0.0) + 1
+        cycles = END_CYCLES + max(self.dispatcher_free, self.last_arrival,
+                                  *self.ends[:self.count], 0.0)
         for times in (self.starts, self.releases, self.ends):
             times[self.count:] = [cycles] * (len(times) - self.count)
 
@@ -273,7 +278,8 @@ class _Simulation:
         while self.dispatched < min(self.arrived, self.count) and not self.dispatch_planned:
             index = self.dispatched
             queue = QUEUE_OF[self.program[index][0]]
-            if len(self.waiting[queue]) >= self.config.queue_depth:
+            offered = self.armed[queue] is not None
+            if len(self.waiting[queue]) - offered >= self.config.queue_depth:
                 return
             if self.dispatcher_free > self.now:
                 self.dispatch_planned = True
@@ -300,7 +306,9 @@ class _Simulation:
         for q in sources:
             held[q] -= 1
         self.armed[queue] = self.now
-        if not self.running[queue]:
+        if self.running[queue]:
+            self._dispatch()
+        else:
             self._start(queue)
 
     def _start(self, queue: int) -> None:
@@ -313,10 +321,13 @@ class _Simulation:
         self.waits[index] = max(0.0, armed - ready)
         if queue == Queue.MAC:
             # The shadow registers take the first weight tile while the MAC ahead is running.
-            cycles -= min(weight_fill_cycles(self.config), max(0.0, self.free[queue] - armed))
+            fill = weight_fill_cycles(self.config)
+            delay = fill - min(fill, max(0.0, self.free[queue] - max(armed, self.follows)))
             if fields["accumulate"] and fields["accumulator"] != self.accumulator:
-                cycles += max(0.0, self.free[queue] + MAC_APART - self.now)
+                delay += max(0.0, self.free[queue] + MAC_APART - self.now)
+            cycles += delay - fill
             self.accumulator = fields["accumulator"]
+            self.follows = self.now + delay + FOLLOW_CYCLES
         self.starts[index] = self.now
         self.busy[queue] += cycles
         self.cost[queue] = cycles

@@ -26,6 +26,7 @@ from hw.spec.cycles import (
 from hw.spec.isa import QUEUE_OF, Elementwise, LinearTarget, Opcode, Queue
 from hw.spec.timing import (
     DISPATCH_CYCLES,
+    END_CYCLES,
     FETCH_TAIL,
     TOKEN_CYCLES,
     DeadlockError,
@@ -171,7 +172,7 @@ def test_a_chain_adds_up() -> None:
     assert p.ends[2] == p.releases[2] == p.starts[2] + cost(Opcode.DRAIN)
     assert p.starts[3] == p.ends[2] + TOKEN_CYCLES
     assert p.ends[3] == p.starts[3] + 4 + 20 + CHECK + STORE_TAIL + 2
-    assert p.cycles == p.ends[3] + 1
+    assert p.cycles == p.ends[3] + END_CYCLES
     assert p.queues[Queue.MAC].busy == cost(Opcode.MAC)
     assert p.queues[Queue.MAC].wait == p.starts[1] - (p.starts[0] + BEATS + DISPATCH_CYCLES)
     assert p.read_bytes == 5 * INSTRUCTION_BYTES + 16
@@ -242,11 +243,11 @@ def test_a_slow_memory_stalls() -> None:
 
 
 def test_the_dispatcher_stops_at_a_full_queue() -> None:
-    """Depth 4: one MAC runs, four wait, and the LOAD behind them must wait for room."""
-    p = predict(*[mac(planes=60)] * 6, load())
-    assert p.starts[6] >= p.starts[1]
-    roomy = predict(*[mac(planes=60)] * 5, load())
-    assert roomy.starts[5] < roomy.releases[0]
+    """Depth 4: one MAC runs, one is offered, four wait: the LOAD behind must wait for room."""
+    p = predict(*[mac(planes=60)] * 7, load())
+    assert p.starts[7] >= p.starts[1]
+    roomy = predict(*[mac(planes=60)] * 6, load())
+    assert roomy.starts[6] < roomy.releases[0]
 
 
 def test_a_program_without_end_is_ended() -> None:
