@@ -8,9 +8,10 @@ from litedram.frontend.axi import LiteDRAMAXI2Native
 from litex.soc.integration.soc_core import SoCCore
 from litex.soc.interconnect import wishbone
 
+from hw.soc.bank import compare_rows_early
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
-from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, WishboneSlice
+from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, ReadSlice, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
 
@@ -56,8 +57,10 @@ class System(SoCCore):
             self.add_module(name=f"{name}_slice", module=part)
             self.bus.masters[name] = part.bus
         self.sdrphy = board.memory_phy(clock_hz, sdram_rate)
-        self.add_sdram("sdram", phy=self.sdrphy, l2_cache_size=0,
+        self.memory_pins = ReadSlice(self.sdrphy)
+        self.add_sdram("sdram", phy=self.memory_pins, l2_cache_size=0,
                        module=board.memory_module(clock_hz, sdram_rate))
+        compare_rows_early(self.sdram.controller)
         # Between the arbiter of the CPU's buses and LiteDRAM's.
         memory = self.bus.slaves["main_ram"]
         asked = wishbone.Interface.like(memory)
