@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from litex.gen import LiteXModule
 from litex.soc.integration.soc import SoCRegion
 from litex.soc.interconnect.axi import AXIInterface, AXILiteInterface
-from migen import ClockSignal, Instance, ResetSignal, Signal
+from migen import ClockSignal, Instance, Signal
 
 from hw.generate import MODULE
 from hw.spec.config import ArrayConfig
@@ -39,7 +39,10 @@ class SocCore(LiteXModule):
         self.memory = AXIInterface(data_width=8 * config.bus_bytes, address_width=32, id_width=1)
         interrupt = Signal()
         self.ev = SimpleNamespace(irq=interrupt)
-        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal(), "o_irq": interrupt}
+        # A register of its own: the system's reset goes to a thousand others.
+        reset = Signal(reset=1)
+        self.sync += reset.eq(0)
+        ports = {"i_clk": ClockSignal(), "i_rst": reset, "o_irq": interrupt}
         for prefix, bus, master in (("m_axi", self.memory, True), ("s_axil", self.control, False)):
             for channel, names in _PAYLOADS[prefix].items():
                 endpoint = getattr(bus, channel)

@@ -1,12 +1,16 @@
 """Registers on buses: a cycle later, and no path from one side to the other."""
 
+from copy import copy
+from typing import Any
+
 from litedram.common import LiteDRAMNativePort
+from litedram.phy import dfi
 from litex.gen import LiteXModule
 from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.axi import AXIInterface
 from migen import If, Signal, log2_int
 
-__all__ = ["AxiSlice", "CommandSlice", "DownConverter", "WishboneSlice"]
+__all__ = ["AxiSlice", "CommandSlice", "DownConverter", "ReadSlice", "WishboneSlice"]
 
 
 class AxiSlice(LiteXModule):
@@ -97,6 +101,34 @@ class DownConverter(LiteXModule):
             words = stream.StrideConverter(source.description, sink.description)
             self.add_module(name=f"{name}_words", module=words)
             self.comb += [source.connect(words.sink), words.source.connect(sink)]
+
+
+class ReadSlice(LiteXModule):
+    """A register behind those of the pins, for what the SDRAM answers.
+
+    Those stand at the FPGA's edge, and what takes the data does not.
+
+    Parameters
+    ----------
+    phy
+        Of LiteDRAM.
+
+    Members
+    -------
+    dfi : dfi.Interface
+    settings : PhySettings
+        As of a PHY, with a cycle more of latency.
+    """
+
+    def __init__(self, phy: Any) -> None:
+        self.settings = copy(phy.settings)
+        self.settings.read_latency += 1
+        first, *_ = phases = phy.dfi.phases
+        self.dfi = dfi.Interface(len(first.address), len(first.bank), len(first.cs_n),
+                                 len(first.wrdata), len(phases))
+        for there, here in zip(phases, self.dfi.phases, strict=True):
+            self.comb += here.connect(there, omit={"rddata", "rddata_valid"})
+            self.sync += [here.rddata.eq(there.rddata), here.rddata_valid.eq(there.rddata_valid)]
 
 
 class WishboneSlice(LiteXModule):

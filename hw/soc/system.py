@@ -4,13 +4,15 @@ One class for the board and for simulation; they differ in what is behind their 
 (:mod:`hw.soc.boards`).
 """
 
+from litedram.core.controller import ControllerSettings
 from litedram.frontend.axi import LiteDRAMAXI2Native
 from litex.soc.integration.soc_core import SoCCore
 from litex.soc.interconnect import wishbone
 
+from hw.soc.bank import compare_rows_early
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
-from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, WishboneSlice
+from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, ReadSlice, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
 
@@ -56,8 +58,12 @@ class System(SoCCore):
             self.add_module(name=f"{name}_slice", module=part)
             self.bus.masters[name] = part.bus
         self.sdrphy = board.memory_phy(clock_hz, sdram_rate)
-        self.add_sdram("sdram", phy=self.sdrphy, l2_cache_size=0,
-                       module=board.memory_module(clock_hz, sdram_rate))
+        self.memory_pins = ReadSlice(self.sdrphy)
+        self.add_sdram("sdram", phy=self.memory_pins, l2_cache_size=0,
+                       module=board.memory_module(clock_hz, sdram_rate),
+                       controller_settings=ControllerSettings(
+                           cmd_buffer_depth=4, with_auto_precharge=False))
+        compare_rows_early(self.sdram.controller)
         # Between the arbiter of the CPU's buses and LiteDRAM's.
         memory = self.bus.slaves["main_ram"]
         asked = wishbone.Interface.like(memory)
@@ -72,7 +78,8 @@ class System(SoCCore):
         self.memory_slice = AxiSlice(self.macrame.memory)
         self.command_slice = CommandSlice(self.sdram.crossbar.get_port())
         self.memory_words = DownConverter(self.command_slice.port, 8 * config.bus_bytes)
+        self.word_slice = CommandSlice(self.memory_words.port)
         self.submodules += LiteDRAMAXI2Native(
-            self.memory_slice.bus, self.memory_words.port,
+            self.memory_slice.bus, self.word_slice.port,
             w_buffer_depth=_BUFFER_BEATS, r_buffer_depth=_BUFFER_BEATS,
             base_address=self.bus.regions["main_ram"].origin)

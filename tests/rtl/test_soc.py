@@ -120,6 +120,20 @@ def test_a_fault_is_named_with_its_instruction(system: System, build: BuildFolde
         f"fault: {Fault.ILLEGAL_INSTRUCTION.meaning} (instruction 5, address 0x00000000)"]
 
 
+@pytest.mark.parametrize("access, cause", [(0x00112503, 4),  # lw a0, 1(sp)
+                                           (0x00a12123, 6)])  # sw a0, 2(sp)
+def test_an_access_that_is_not_aligned_is_a_trap(system: System, build: BuildFolder, access: int,
+                                                 cause: int) -> None:
+    # while the bus is busy with the access before
+    program = system.firmware.program
+    address, _ = program.symbols["main"]
+    at = address - program.start
+    code = b"".join(word.to_bytes(4, "little") for word in (0xfea12e23, access))  # sw a0, -4(sp)
+    found = run(with_program(system, program.binary[:at] + code + program.binary[at + 8:]), build)
+    assert not found.finished
+    assert found.text == f"error: trap 0x{cause:08x} at 0x{address + 4:08x}\n"
+
+
 def activations(build: BuildFolder, image: Image.Image) -> np.ndarray:
     """The activations window with a picture in it."""
     window = np.zeros(build.image.activation_bytes, np.uint8)
