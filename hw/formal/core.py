@@ -16,7 +16,6 @@ from hw.rtl.supervisor import PARTS
 from hw.rtl.top import Core
 from hw.spec.config import PRESETS, ArrayConfig
 from hw.spec.isa import Window
-from hw.spec.regs import Fault
 
 __all__ = ["PROOFS", "BurstWindows", "FetchWindow", "TransferWindow"]
 
@@ -121,12 +120,11 @@ class TransferWindow(_CoreHarness):
         m.d.comb += [planes.eq(AnySeq(32)), rows.eq(AnySeq(32))]
         first = f.address + Mux(f.head < 0, -f.head, 0)
         chosen = Mux(f.window == Window.ACTIVATIONS, *allowed)
-        good = check.o.valid & (checked.cause == Fault.NONE)
+        good = check.o.valid & checked.good
         words = self.unit == "store" and self.config.rows >= self.config.bus_bytes
         whole = self.config.bus_bytes if words else 1
         m.d.comb += [
             Assume(implies(good, (f.planes != 0) & (f.rows != 0))),
-            Assume(implies(good, checked.address == first[:32])),
             Assume(implies(good & (checked.memory_bytes != 0),
                            first + rows + planes + checked.memory_bytes <= chosen[32:])),
             Assume(implies(good, Cat(value % whole == 0 for value in (

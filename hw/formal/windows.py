@@ -94,7 +94,7 @@ class CheckedSpan(wiring.Component):
         skip = Mux(f.head < 0, -f.head, 0)
         end = planes.total + rows.total + (f.address + skip) + checked.memory_bytes
         size = Mux(f.window == Window.ACTIVATIONS, dut.activations_bytes, dut.constants_bytes)
-        good = dut.o.valid & (checked.cause == Fault.NONE)
+        good = dut.o.valid & checked.good
         low = self.config.alignment_bytes - 1
         start = dut.i.valid & dut.i.ready
         for product, count, stride in ((planes, i.planes, i.memory_plane_stride),
@@ -108,7 +108,7 @@ class CheckedSpan(wiring.Component):
             Assert(implies(good & (checked.memory_bytes != 0), end <= size)),
             Cover(good & (f.planes == 2) & (f.rows == 3) & (checked.memory_bytes > 4)
                   & (f.memory_row_stride != 0) & (f.memory_plane_stride != 0)),
-            Cover(dut.o.valid & (checked.cause == Fault.CONSTANTS_WINDOW)),
+            Cover(dut.o.valid & ~checked.good & (checked.cause == Fault.CONSTANTS_WINDOW)),
         ]
 
         if not self.written:

@@ -83,18 +83,20 @@ class Destination(wiring.Component):
             loops.counts.planes.eq(Mux(self.interleaved, 1, self.size.planes)),
             walker.surface.eq(surface), self.legal.eq(walker.legal),
             walker.x.eq(loops.indices.columns),
-            walker.home_row.eq(self.start | (step & loops.ends.rows)),
-            walker.step_row.eq(step & loops.ends.columns),
-            walker.home_plane.eq(self.start | (step & interleaved & loops.ends.inner)),
-            walker.step_plane.eq(step & (interleaved | loops.ends.rows)),
+            walker.home_row.eq(self.start | loops.ends.rows),
+            walker.step_row.eq(loops.ends.columns),
+            walker.home_plane.eq(self.start | (interleaved & loops.ends.inner)),
+            walker.step_plane.eq(interleaved | loops.ends.rows),
+            walker.move.eq(self.start | step),
         ]
 
         # Ring words that the rows up to the present one take.
         used = Signal(len(surface.ring_words) + 1, reset_less=True)
-        with m.If(walker.home_row):
-            m.d.sync += used.eq(surface.row_stride)
-        with m.Elif(walker.step_row):
-            m.d.sync += used.eq(used + surface.row_stride)
+        with m.If(walker.move):
+            with m.If(walker.home_row):
+                m.d.sync += used.eq(surface.row_stride)
+            with m.Elif(walker.step_row):
+                m.d.sync += used.eq(used + surface.row_stride)
 
         # Output register. A word that must not be written stays in it, as the fault, and no other
         # follows.

@@ -74,10 +74,11 @@ class Dispatcher(wiring.Component):
         burst = Signal(range(FETCH_BURST + 1))  # what is next, a cycle after `asked` changed
         span = Signal(range(FETCH_BURST * size + 1))
         taken_apart = Signal()
-        with m.If(asked + FETCH_BURST * size <= self.window.size):
+        ahead = self.window.size - asked
+        with m.If(ahead >= FETCH_BURST * size):
             m.d.sync += [burst.eq(FETCH_BURST), span.eq(FETCH_BURST * size)]
         with m.Else():
-            m.d.sync += [burst.eq(asked + size <= self.window.size), span.eq(size)]
+            m.d.sync += [burst.eq(ahead >= size), span.eq(size)]
         offer = (burst != 0) & (held + burst <= FETCH_BUFFER) & ~self.ended
         with m.If(request.ready):
             m.d.sync += request.valid.eq(0)
@@ -85,22 +86,24 @@ class Dispatcher(wiring.Component):
             m.d.sync += [request.valid.eq(1), asked.eq(asked + span),
                          request.payload.address.eq(self.window.base + asked),
                          request.payload.bytes.eq(span)]
-        m.d.sync += held.eq(held + Mux(offer & ~request.valid, burst, 0) - taken_apart)
+        m.d.sync += held.eq(Mux(offer & ~request.valid, held + burst, held) - taken_apart)
         m.d.comb += [
             buffer.w_data.eq(Cat(arriving.payload.data, arriving.payload.error)),
             buffer.w_en.eq(arriving.valid),
             arriving.ready.eq(buffer.w_rdy),
         ]
 
-        # Assemble an instruction, and look for reserved bits in each beat a cycle after it came;
-        # what else has to be known of it is found out meanwhile.
+        # Assemble an instruction. Reserved bits of a beat are singled out a cycle after it came, in
+        # registers of their own: those of the instruction are beside the queues. Whether one is set
+        # is known a cycle later; what else has to be known of it is found out meanwhile.
         beat = data.View(stored, buffer.r_data)
         word = Signal(instruction_bits(self.config))
         number = Signal(range(beats))
         looked_at = Signal(range(beats))
         look = Signal()
+        reserved = Signal(8 * self.config.bus_bytes)
         opcode = Signal(OPCODE.width)
-        refused, own, ends = Signal(), Signal(), Signal()
+        refused, unknown, own, ends = Signal(), Signal(), Signal(), Signal()
         queue = Signal(len(Queue))
         failed = Signal()
         sent = Signal(len(Queue))  # in a register: it writes to distant memories
@@ -111,9 +114,12 @@ class Dispatcher(wiring.Component):
         fields = data.View(instruction_layout(self.config, Opcode.LOAD), word)
         m.d.sync += [
             look.eq(0), own.eq(0), queue.eq(0), ends.eq(opcode == Opcode.END),
+            unknown.eq(~Cat(opcode == code for code in Isa(self.config).formats).any()),
             behind.eq(offset + size), outside.eq(behind > self.window.size),
         ]
-        with m.If(look & self._reserved(m, opcode, looked_at, word[-8 * self.config.bus_bytes:])):
+        m.d.sync += reserved.eq(Mux(look, word[-len(reserved):], 0)
+                                & self._reserved(m, opcode, looked_at))
+        with m.If(reserved.any()):
             m.d.sync += refused.eq(1)
         with m.Switch(opcode):
             for code, q in QUEUE_OF.items():
@@ -145,7 +151,7 @@ class Dispatcher(wiring.Component):
                 m.next = "Send"
                 with m.If(ends):
                     m.next = "End"
-                with m.If(refused | own):
+                with m.If(refused | reserved.any() | unknown | own):
                     m.d.sync += [sent.eq(0), cause.eq(Fault.ILLEGAL_INSTRUCTION)]
                     m.next = "Fault"
                 with m.If(failed):
@@ -170,19 +176,15 @@ class Dispatcher(wiring.Component):
                          o.payload.index.eq(self.index)]
         return m
 
-    def _reserved(self, m: Module, opcode, number, beat) -> Signal:
-        """Whether beat `number` of an `opcode` sets bits that no field has, or it is unknown."""
-        result = Signal()
+    def _reserved(self, m: Module, opcode: Signal, number: Signal) -> Signal:
+        """Bits of beat `number` that no field of an `opcode` has."""
         width = 8 * self.config.bus_bytes
+        result = Signal(width)
         with m.Switch(opcode):
             for code, form in Isa(self.config).formats.items():
                 used = sum(field.mask for field in form.fields)
-                with m.Case(code):
-                    with m.Switch(number):
-                        for n in range(Isa(self.config).instruction_bytes * 8 // width):
-                            reserved = ~(used >> n * width) & ((1 << width) - 1)
-                            with m.Case(n):
-                                m.d.comb += result.eq((beat & reserved).any())
-            with m.Default():
-                m.d.comb += result.eq(1)
+                with m.Case(code), m.Switch(number):
+                    for n in range(Isa(self.config).instruction_bytes * 8 // width):
+                        with m.Case(n):
+                            m.d.comb += result.eq(~(used >> n * width) & ((1 << width) - 1))
         return result

@@ -1,16 +1,16 @@
 """The LOAD queue's unit: LOAD and LOAD_LINEAR, memory to chip."""
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi_read import ReadClient, read_beat
-from hw.rtl.interfaces import LinearWrite, ScratchpadClient, Unit
+from hw.rtl.interfaces import LinearWrite, ScratchpadClient, ScratchpadOp, Unit
 from hw.rtl.layout import instruction_layout
 from hw.rtl.skid import SkidBuffer
-from hw.rtl.transfer import CheckedTransfer, TransferCheck, TransferLayout, linear_elements
-from hw.rtl.unpack import Unpacker
+from hw.rtl.transfer import TransferCheck, TransferLayout, linear_elements
+from hw.rtl.unpack import RowStart, Unpacker, UnpackJob, row_start
 from hw.rtl.walk import RunWalk
 from hw.spec.config import ArrayConfig
 from hw.spec.isa import SURFACE_FIELDS, LinearTarget, Opcode, Window
@@ -22,8 +22,6 @@ __all__ = ["IN_FLIGHT", "LINEAR_LATENCY", "LoadUnit"]
 LINEAR_LATENCY = 3
 #: Instructions that the unit takes before the first of them is done.
 IN_FLIGHT = 8
-#: Checked transfers that wait for the data of those before them.
-_JOBS = 8
 
 
 class LoadUnit(wiring.Component):
@@ -66,7 +64,7 @@ class LoadUnit(wiring.Component):
         fault = self.unit.fault
         m.submodules.check = check = TransferCheck(self.config, written=True)
         m.submodules.runs = runs = RunWalk(self.config)
-        m.submodules.jobs = jobs = SyncFIFO(width=CheckedTransfer(self.config).size, depth=_JOBS)
+        m.submodules.jobs = jobs = SyncFIFO(width=UnpackJob(self.config).size, depth=IN_FLIGHT)
         m.submodules.unpack = unpack = Unpacker(self.config)
 
         # Take and check; nothing behind an instruction with a fault.
@@ -82,31 +80,32 @@ class LoadUnit(wiring.Component):
 
         # Request its rows and remember what to do with them.
         checked, f = check.o.payload, check.o.payload.fields
-        good = checked.cause == Fault.NONE
-        both = jobs.w_rdy & runs.i.ready
+        starts = Signal(RowStart(self.config.bus_bytes), reset_less=True)
+        m.d.sync += starts.eq(row_start(self.config, checked))
         m.d.comb += [
-            jobs.w_data.eq(checked), jobs.w_en.eq(check.o.valid & runs.i.ready),
-            check.o.ready.eq(both),
-            runs.i.valid.eq(check.o.valid & good & jobs.w_rdy),
+            # There is room for all that are taken.
+            jobs.w_data.eq(Cat(checked, starts)), jobs.w_en.eq(check.o.valid & runs.i.ready),
+            check.o.ready.eq(runs.i.ready), runs.i.valid.eq(check.o.valid & checked.good),
             runs.i.payload.bytes.eq(checked.memory_bytes),
             runs.i.payload.address.eq(
                 Mux(f.window == Window.ACTIVATIONS, self.activations_base, self.constants_base)
-                + f.address + Mux(f.head < 0, -f.head, 0)),
+                + (f.address + Mux(f.head < 0, -f.head, 0))),
         ]
         m.d.comb += [runs.i.payload[name].eq(f[name]) for name in
                      ("memory_plane_stride", "memory_row_stride", "planes", "rows")]
-        with m.If(check.o.valid & ~good):
+        with m.If(check.o.valid & ~checked.good):
             m.d.sync += refused.eq(1)
         wiring.connect(m, runs.o, wiring.flipped(self.read.request))
 
         # Make words of what arrives.
-        m.submodules.next = following = SkidBuffer(CheckedTransfer(self.config))
-        m.d.comb += [following.i.payload.eq(jobs.r_data), following.i.valid.eq(jobs.r_rdy),
-                     jobs.r_en.eq(following.i.ready)]
-        job = following.o.payload
-        runnable = following.o.valid & (job.cause == Fault.NONE)
-        m.d.comb += [unpack.i.payload.eq(job), unpack.i.valid.eq(runnable),
-                     following.o.ready.eq(runnable & unpack.i.ready)]
+        job = Signal(UnpackJob(self.config), reset_less=True)
+        runnable, faulty = Signal(), Signal()
+        arrived = data.View(job.shape(), jobs.r_data)
+        m.d.comb += [unpack.i.payload.eq(job), unpack.i.valid.eq(runnable)]
+        m.d.sync += jobs.r_en.eq(0)  # a cycle late: no transfer is over in its first one
+        with m.If(~faulty & (~runnable | unpack.i.ready)):
+            m.d.sync += [job.eq(arrived), runnable.eq(jobs.r_rdy & arrived.transfer.good),
+                         faulty.eq(jobs.r_rdy & ~arrived.transfer.good), jobs.r_en.eq(jobs.r_rdy)]
         # Beats come out of block RAM and through a choice of the client.
         m.submodules.arriving = arriving = SkidBuffer(read_beat(self.config.bus_bytes))
         wiring.connect(m, wiring.flipped(self.read.beats), arriving.i)
@@ -115,19 +114,22 @@ class LoadUnit(wiring.Component):
         bad, broken, leave = Signal(), Signal(), Signal()
         m.d.comb += [
             bad.eq(unpack.o.valid & word.linear & (word.target == LinearTarget.PARAMETERS)
-                   & word.element[7][5:].any()),
-            self.scratchpad.i.payload.eq(word.request),
+                   & word.data[7][5:].any()),
+            self.scratchpad.i.payload.op.eq(ScratchpadOp.WRITE),
+            self.scratchpad.i.payload.address.eq(word.address),
+            self.scratchpad.i.payload.mask.eq(word.mask),
+            self.scratchpad.i.payload.data.eq(word.data),
             self.scratchpad.i.valid.eq(unpack.o.valid & ~word.linear),
             self.linear.valid.eq(unpack.o.valid & word.linear & ~bad),
-            self.linear.target.eq(word.target), self.linear.index.eq(word.index),
-            self.linear.data.eq(word.element),
+            self.linear.target.eq(word.target), self.linear.index.eq(word.address),
+            self.linear.data.eq(word.data),
             unpack.o.ready.eq(Mux(word.linear, ~bad, self.scratchpad.i.ready)),
             broken.eq(unpack.want & arriving.o.valid & arriving.o.payload.error),
             leave.eq(unpack.o.valid & unpack.o.ready),
         ]
 
         # Done when the last word is visible; a fault waits for all before it to be done.
-        finishing = Signal(range(_JOBS + 1))
+        finishing = Signal(range(IN_FLIGHT + 1))
         landing = Signal()
         m.d.sync += [
             landing.eq(leave & word.end), self.unit.done.eq(landing),
@@ -145,9 +147,9 @@ class LoadUnit(wiring.Component):
                 m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.ILLEGAL_INSTRUCTION),
                              fault.address.eq(word.place)]
             with m.Elif(finishing == 0):
-                with m.If(following.o.valid & ~runnable):
-                    m.d.sync += [fault.valid.eq(1), fault.cause.eq(job.cause),
-                                 fault.address.eq(job.address)]
+                with m.If(faulty):
+                    m.d.sync += [fault.valid.eq(1), fault.cause.eq(job.transfer.cause),
+                                 fault.address.eq(job.transfer.address)]
                 with m.Elif(was_broken):
                     m.d.sync += [fault.valid.eq(1), fault.cause.eq(Fault.BUS_READ)]
         return m

@@ -47,10 +47,13 @@ class LoopNest(wiring.Component):
             if width:
                 index = Signal(width, name=name)
                 at_last = Signal(name=f"{name}_at_last")
-                count, after = self.counts[name], index + 1
+                count = self.counts[name]
+                # The index ahead of the last one: known early, so that no step waits for a sum.
+                ahead = Signal(width, name=f"{name}_ahead", reset_less=True)
+                m.d.sync += ahead.eq(count - 2)
                 with m.If(self.step & end):
-                    m.d.sync += [index.eq(Mux(at_last, 0, after)),
-                                 at_last.eq(Mux(at_last, count == 1, after + 1 == count))]
+                    m.d.sync += [index.eq(Mux(at_last, 0, index + 1)),
+                                 at_last.eq(Mux(at_last, count == 1, index == ahead))]
                 with m.Elif(index == 0):
                     m.d.sync += at_last.eq(count == 1)
                 m.d.comb += self.indices[name].eq(index)

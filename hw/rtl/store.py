@@ -154,7 +154,7 @@ class StoreUnit(wiring.Component):
 
         # Request its rows, and queue it for reading.
         checked, f = check.o.payload, check.o.payload.fields
-        good = check.o.valid & (checked.cause == Fault.NONE)
+        good = check.o.valid & checked.good
         m.d.comb += [
             jobs.w_data.eq(f), jobs.w_en.eq(good & runs.i.ready),
             runs.i.valid.eq(good & jobs.w_rdy),

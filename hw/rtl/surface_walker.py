@@ -32,7 +32,7 @@ class SurfaceWalker(wiring.Component):
     ``base + plane * plane_stride + (ring_start + row * row_stride) % ring_words + x``: plane and
     row move by one step at a time or go home to 0; x is given. A row can be marked, to return to
     it. Of several commands for the row, the later one of the list below counts; likewise for the
-    plane.
+    plane. Which ones there are can be said early, and late whether it is time for them.
 
     Timing: commands act at the end of their cycle; `address` and `outside` follow `x` in the same
     cycle. Nothing stalls.
@@ -52,6 +52,8 @@ class SurfaceWalker(wiring.Component):
         Mark the present row.
     step_plane, home_plane : In(1)
         To the next plane, to plane 0.
+    move : In(1)
+        Commands count in this cycle; 1 if it is not connected.
     address : Out
         May be beyond the scratchpad.
     outside : Out(1)
@@ -67,6 +69,7 @@ class SurfaceWalker(wiring.Component):
             "surface": In(SurfaceLayout(config)), "legal": Out(1), "x": In(x),
             **{name: In(1) for name in ("step_row", "return_row", "home_row", "mark_row",
                                         "step_plane", "home_plane")},
+            "move": In(1, init=1),
             "address": Out(max(x, plane) + 2), "outside": Out(1)})
 
     def elaborate(self, platform):
@@ -77,20 +80,20 @@ class SurfaceWalker(wiring.Component):
 
         row = Signal.like(surface.ring_words, reset_less=True)
         marked = Signal.like(row, reset_less=True)
-        with m.If(self.mark_row):
-            m.d.sync += marked.eq(row)
-        with m.If(self.home_row):
-            m.d.sync += [row.eq(surface.ring_start), marked.eq(surface.ring_start)]
-        with m.Elif(self.return_row):
-            m.d.sync += row.eq(marked)
-        with m.Elif(self.step_row):
-            m.d.sync += row.eq(next_row(row, surface))
-
         plane = Signal(bits_for(self.config.scratchpad_words) + 1, reset_less=True)
-        with m.If(self.home_plane):
-            m.d.sync += plane.eq(surface.base)
-        with m.Elif(self.step_plane):
-            m.d.sync += plane.eq(plane + surface.plane_stride)
+        with m.If(self.move):
+            with m.If(self.mark_row):
+                m.d.sync += marked.eq(row)
+            with m.If(self.home_row):
+                m.d.sync += [row.eq(surface.ring_start), marked.eq(surface.ring_start)]
+            with m.Elif(self.return_row):
+                m.d.sync += row.eq(marked)
+            with m.Elif(self.step_row):
+                m.d.sync += row.eq(next_row(row, surface))
+            with m.If(self.home_plane):
+                m.d.sync += plane.eq(surface.base)
+            with m.Elif(self.step_plane):
+                m.d.sync += plane.eq(plane + surface.plane_stride)
 
         m.d.comb += [
             self.address.eq(plane + row + self.x),

@@ -72,18 +72,18 @@ class TransferLayout(data.StructLayout):
 
 
 class CheckedTransfer(data.StructLayout):
-    """A transfer that may start, or the fault that it is.
+    """A transfer that is `good` and may start, or the fault that it is.
 
     `fields` are the instruction's. Every memory row is `head_bytes` of fill, then
     `memory_bytes` bytes of memory, then fill to its end. `cause` and `address` are those of
-    :class:`~hw.rtl.interfaces.FaultReport`.
+    :class:`~hw.rtl.interfaces.FaultReport`, if it is not `good`.
     """
 
     def __init__(self, config: ArrayConfig) -> None:
         fields = TransferLayout(config)
         super().__init__({
             "fields": fields, "head_bytes": fields["head"].shape.width - 1,
-            "memory_bytes": bits_for(MEMORY_BYTES), "cause": bits_for(max(Fault)),
+            "memory_bytes": bits_for(MEMORY_BYTES), "good": 1, "cause": bits_for(max(Fault)),
             "address": 32})
 
 
@@ -130,8 +130,9 @@ class TransferCheck(wiring.Component):
     outside the scratchpad, the rows are walked through to find it.
 
     Timing: `o` is valid ``b + 6`` cycles after a transfer was accepted, b the bits of the longest
-    of ``planes - 1``, ``rows - 1`` and ``word_step`` (at least 1), and another ``rows + 3`` later
-    if rows are walked through. One transfer at a time.
+    of ``planes - 1``, ``rows - 1`` and ``word_step`` (at least 1), and another ``rows + 4`` later
+    if rows are walked through. What does not belong to a fault is right two cycles before it is
+    valid, and stays. One transfer at a time.
 
     Parameters
     ----------
@@ -237,8 +238,27 @@ class TransferCheck(wiring.Component):
             some.eq(moved.any()), beyond.eq(some & (end > size)), far.eq(first > size),
         ]
 
-        row, highest, rows = (Signal(len(like), reset_less=True, name=name) for name, like in (
-            ("row", f.ring_start), ("highest", f.ring_start), ("rows", f.rows)))
+        # What is reported of it.
+        wrong, address = misaligned.any(), size
+        for no, value in reversed(list(zip(misaligned, strides))):
+            address = Mux(no, value, address)
+        m.d.sync += [
+            checked.good.eq(~(illegal | wrong | outside | beyond)),
+            checked.cause.eq(Mux(illegal, Fault.ILLEGAL_INSTRUCTION, Mux(
+                wrong, Fault.ALIGNMENT, Mux(
+                    outside, Fault.ON_CHIP_RANGE, Mux(
+                        f.window == Window.ACTIVATIONS, Fault.ACTIVATIONS_WINDOW,
+                        Fault.CONSTANTS_WINDOW))))),
+            checked.address.eq(Mux(illegal, 0, Mux(
+                wrong | ~(outside | far), address, Mux(outside, units, first)))),
+        ]
+
+        # The highest row, a cycle late: a row is compared with all before it but the last one. If
+        # it is below that it is not the highest, else only those before can be above it.
+        row, last, highest, rows, higher = (
+            Signal(width, reset_less=True, name=name) for name, width in (
+                ("row", len(f.ring_start)), ("last", len(f.ring_start)),
+                ("highest", len(f.ring_start)), ("rows", len(f.rows)), ("higher", 1)))
         with m.FSM():
             with m.State("Idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -254,37 +274,25 @@ class TransferCheck(wiring.Component):
                 m.d.sync += top.eq(chip + f.ring_words - 1)
                 m.next = "Extend"
             with m.State("Extend"):
-                m.d.sync += [checked.cause.eq(Fault.NONE), checked.address.eq(f.address)]
                 m.next = "Compare"
             with m.State("Compare"):
                 m.next = "Judge"
             with m.State("Judge"):
-                m.d.sync += [row.eq(f.ring_start), highest.eq(0), rows.eq(f.rows), exact.eq(1)]
+                m.d.sync += [row.eq(f.ring_start), last.eq(0), highest.eq(0), higher.eq(0),
+                             rows.eq(f.rows), exact.eq(1)]
                 m.next = "Offer"
-                with m.If(illegal):
-                    m.d.sync += [checked.cause.eq(Fault.ILLEGAL_INSTRUCTION),
-                                 checked.address.eq(0)]
-                with m.Elif(misaligned.any()):
-                    m.d.sync += checked.cause.eq(Fault.ALIGNMENT)
-                    for wrong, value in reversed(list(zip(misaligned, strides))):
-                        with m.If(wrong):
-                            m.d.sync += checked.address.eq(value)
-                with m.Elif(outside & ~exact):
+                with m.If(outside & ~exact & ~illegal & ~wrong):
                     m.next = "Walk"
-                with m.Elif(outside):
-                    m.d.sync += [checked.cause.eq(Fault.ON_CHIP_RANGE), checked.address.eq(units)]
-                with m.Elif(beyond):
-                    m.d.sync += [
-                        checked.cause.eq(Mux(f.window == Window.ACTIVATIONS,
-                                             Fault.ACTIVATIONS_WINDOW, Fault.CONSTANTS_WINDOW)),
-                        checked.address.eq(Mux(far, first, size))]
             with m.State("Walk"):
-                m.d.sync += [row.eq(next_row(row, f)), rows.eq(rows - 1)]
-                with m.If(row > highest):
-                    m.d.sync += highest.eq(row)
+                m.d.sync += [row.eq(next_row(row, f)), last.eq(row), rows.eq(rows - 1),
+                             higher.eq((row > highest) & (row >= last))]
+                with m.If(higher):
+                    m.d.sync += highest.eq(last)
                 with m.If(rows == 0):
-                    m.d.sync += top.eq(chip + highest)
-                    m.next = "Compare"
+                    m.next = "Reach"
+            with m.State("Reach"):
+                m.d.sync += top.eq(chip + highest)
+                m.next = "Compare"
             with m.State("Offer"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):

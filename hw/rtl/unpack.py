@@ -5,16 +5,18 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.rtl.axi_read import read_beat
-from hw.rtl.interfaces import ScratchpadClient, ScratchpadOp
 from hw.rtl.skid import SkidBuffer
-from hw.rtl.transfer import CheckedTransfer, linear_elements
+from hw.rtl.transfer import CheckedTransfer
 from hw.rtl.walk import SurfaceWalk
 from hw.spec.config import ArrayConfig, bits_for
 
-__all__ = ["ByteBuffer", "Unpacker", "UnpackedWord"]
+__all__ = ["ByteBuffer", "Entering", "RowStart", "UnpackJob", "UnpackedWord", "Unpacker",
+           "row_start"]
 
 #: Beats of a byte buffer: a power of two. Three would do.
 _BEATS = 4
+#: What is left of something is only known to be so many beats, if it is more: a power of two.
+_FEW = 4
 
 
 class ByteBuffer(wiring.Component):
@@ -35,7 +37,8 @@ class ByteBuffer(wiring.Component):
     count : Out
         How many bytes are here.
     take : In
-        How many bytes of `head` leave in this cycle: at most `count`.
+        How many bytes of `head` leave if `taken`: at most `count`.
+    taken : In(1)
     """
 
     def __init__(self, bus_bytes: int) -> None:
@@ -43,7 +46,8 @@ class ByteBuffer(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(read_beat(bus_bytes))),
             "head": Out(data.ArrayLayout(8, bus_bytes)),
-            "count": Out(range(_BEATS * bus_bytes + 1)), "take": In(range(bus_bytes + 1))})
+            "count": Out(range(_BEATS * bus_bytes + 1)), "take": In(range(bus_bytes + 1)),
+            "taken": In(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -52,9 +56,12 @@ class ByteBuffer(wiring.Component):
         ring = Signal(data.ArrayLayout(8, length), reset_less=True)
         first, free = Signal(range(length)), Signal(range(length))
         accept = self.i.valid & self.i.ready
+        filled = self.count + Mux(accept, beat.bytes, 0)
         m.d.comb += self.i.ready.eq((self.count <= length - size) & ~beat.error)
-        m.d.sync += [first.eq(first + self.take), free.eq(free + Mux(accept, beat.bytes, 0)),
-                     self.count.eq(self.count - self.take + Mux(accept, beat.bytes, 0))]
+        m.d.sync += [free.eq(free + Mux(accept, beat.bytes, 0)),
+                     self.count.eq(Mux(self.taken, filled - self.take, filled))]
+        with m.If(self.taken):
+            m.d.sync += first.eq(first + self.take)
 
         # In: every lane of the ring's beats gets the byte that would go there.
         aligned = Signal(data.ArrayLayout(8, size))
@@ -76,16 +83,50 @@ class ByteBuffer(wiring.Component):
         return m
 
 
+class Entering(data.StructLayout):
+    """Bytes that enter a word in a cycle: `amount`, all of them fill or all from memory.
+
+    `of_head`, `of_memory`: the same if they are what a row begins with, or its memory; else 0.
+    `from_memory`: they are the latter. `completes`: the last ones of their word.
+    """
+
+    def __init__(self, bus_bytes: int) -> None:
+        amount = range(bus_bytes + 1)
+        super().__init__({"amount": amount, "of_head": amount, "of_memory": amount,
+                          "from_memory": 1, "completes": 1})
+
+
+class RowStart(data.StructLayout):
+    """What enters `first` in each row of a transfer, and how much at `most` at a time."""
+
+    def __init__(self, bus_bytes: int) -> None:
+        super().__init__({"first": Entering(bus_bytes), "most": range(bus_bytes + 1)})
+
+
+def row_start(config: ArrayConfig, transfer: data.View) -> Value:
+    """Return the :class:`RowStart` of a :class:`~hw.rtl.transfer.CheckedTransfer`."""
+    f, bus = transfer.fields, config.bus_bytes
+    return Cat(_entering(bus, f.lane_count, transfer.head_bytes, transfer.memory_bytes),
+               _capped(f.lane_count | f.word_step, bus))
+
+
+class UnpackJob(data.StructLayout):
+    """A checked transfer and the start of its rows."""
+
+    def __init__(self, config: ArrayConfig) -> None:
+        super().__init__({"transfer": CheckedTransfer(config),
+                          "start": RowStart(config.bus_bytes)})
+
+
 class UnpackedWord(data.StructLayout):
     """A word with its destination: see :class:`Unpacker`."""
 
     def __init__(self, config: ArrayConfig) -> None:
-        request = ScratchpadClient(config).members["i"].signature.members["payload"].shape
         fields = CheckedTransfer(config)["fields"].shape
         super().__init__({
-            "linear": 1, "target": fields["target"].shape, "index": fields["base"].shape,
-            "element": data.ArrayLayout(8, max(config.columns, 8)),
-            "place": fields["address"].shape, "request": request, "end": 1})
+            "linear": 1, "target": fields["target"].shape, "address": fields["base"].shape,
+            "data": data.ArrayLayout(8, max(config.rows, config.columns, 8)),
+            "mask": config.rows, "place": fields["address"].shape, "end": 1})
 
 
 class Unpacker(wiring.Component):
@@ -103,13 +144,14 @@ class Unpacker(wiring.Component):
     Members
     -------
     i : In(stream)
-        :class:`~hw.rtl.transfer.CheckedTransfer`, without those that have a fault.
+        :class:`UnpackJob`, without those that have a fault.
     beats : In(stream)
         From the read master.
     o : Out(stream)
-        Words: the scratchpad's `request`; or, if `linear`, `element`, `index` and `target` as in
-        :class:`~hw.rtl.interfaces.LinearWrite`, and for 8-byte elements the `place` in the
-        constants window. `end`: the last one of its transfer.
+        Words, `address`, `mask` and `data` as in
+        :class:`~hw.rtl.interfaces.ScratchpadClient`; or elements, if `linear`, the address their
+        index in `target` as in :class:`~hw.rtl.interfaces.LinearWrite`, and for 8-byte elements
+        the `place` in the constants window. `end`: the last one of its transfer.
     want, stall : Out(1)
         Bytes of memory are missing; none enters, because they are or just were.
     """
@@ -117,13 +159,13 @@ class Unpacker(wiring.Component):
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(CheckedTransfer(config))),
+            "i": In(stream.Signature(UnpackJob(config))),
             "beats": In(stream.Signature(read_beat(config.bus_bytes))),
             "o": Out(stream.Signature(UnpackedWord(config))), "want": Out(1), "stall": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        transfer, f = self.i.payload, self.i.payload.fields
+        transfer, f = self.i.payload.transfer, self.i.payload.transfer.fields
         bus, rows = self.config.bus_bytes, self.config.rows
         m.submodules.bytes = buffer = ByteBuffer(bus)
         m.submodules.walk = walk = SurfaceWalk(CheckedTransfer(self.config)["fields"].shape)
@@ -137,81 +179,77 @@ class Unpacker(wiring.Component):
         m.submodules.leaving = leaving = SkidBuffer(UnpackedWord(self.config))
         wiring.connect(m, leaving.o, wiring.flipped(self.o))
         run = ~leaving.i.valid | leaving.i.ready
-        amount = Signal(range(bus + 1), reset_less=True)
-        completes, from_head, from_memory = (Signal(name=name, reset_less=True)
-                                             for name in ("completes", "from_head", "from_memory"))
+        now = Signal(Entering(bus), reset_less=True, attrs={"keep": 1})
         # Also whether so much is here. How much enters behind what enters now, and in a new
         # transfer, is not known yet: at most a beat, or the bytes of a word.
-        most = _capped(f.lane_count | f.word_step, bus)
         here, enter, complete = Signal(), Signal(), Signal()
-        starved = buffer.count < amount
-        enough = buffer.count >= most + Mux(walk.o.valid, amount, 0)
+        starved = buffer.count < now.amount
+        enough = buffer.count >= self.i.payload.start.most + Mux(walk.o.valid, now.amount, 0)
         m.d.sync += here.eq(Mux(walk.o.valid & ~enter, ~starved, enough))
         m.d.comb += [
-            enter.eq(walk.o.valid & run & (here | ~from_memory)),
-            complete.eq(enter & completes),
+            enter.eq(walk.o.valid & run & (here | ~now.from_memory)),
+            complete.eq(enter & now.completes),
             walk.o.ready.eq(complete),
-            buffer.take.eq(Mux(enter & from_memory, amount, 0)),
-            self.want.eq(walk.o.valid & from_memory & starved),
-            self.stall.eq(walk.o.valid & from_memory & ~here),
+            buffer.take.eq(now.of_memory), buffer.taken.eq(enter),
+            self.want.eq(walk.o.valid & now.from_memory & starved),
+            self.stall.eq(walk.o.valid & now.from_memory & ~here),
         ]
 
         # The row goes on, or a new word or row begins. First fill enters, then memory, then fill.
-        # What is left beyond a few beats does not matter to what can enter next.
+        # Whether there are more than a few beats of something left is known a step late: then it is
+        # still more than a beat, and the exact number does not matter to what can enter next.
         step = enter | ~walk.o.valid
-        new_row = ~walk.o.valid | (completes & walk.o.payload.row_end)
+        new_row = ~walk.o.valid | (now.completes & walk.o.payload.row_end)
+        new_word = new_row | now.completes
+        few = _FEW * bus - 1
         lefts = []
-        for name, renewed, start, used in (
-                ("missing", new_row | completes, Mux(new_row, f.lane_count, f.word_step), 1),
-                ("head_left", new_row, transfer.head_bytes, from_head),
-                ("memory_left", new_row, transfer.memory_bytes, from_memory)):
+        for name, renewed, start, amount in (
+                ("missing", new_word, Mux(new_row, f.lane_count, f.word_step), now.amount),
+                ("head_left", new_row, transfer.head_bytes, now.of_head),
+                ("memory_left", new_row, transfer.memory_bytes, now.of_memory)):
             left = Signal(len(start), name=name, reset_less=True)
+            many = Signal(name=f"{name}_many", reset_less=True)
             with m.If(step):
-                m.d.sync += left.eq(Mux(renewed, start, Mux(used, left - amount, left)))
-            lefts.append(Mux(renewed, start, Mux(used, _reduced(left, amount, 4 * bus - 1), left)))
-        missing, head, memory = (_capped(left, bus) for left in lefts)
-        offered = Mux(head != 0, head, Mux(memory != 0, memory, bus))
+                m.d.sync += [left.eq(Mux(renewed, start, left - amount)),
+                             many.eq(Mux(renewed, start > few, left > few))]
+            lefts.append(Mux(many, few, (left - amount)[:bits_for(few)]))
+        missing, head, memory = lefts
+        following = Signal(now.shape())
+        m.d.comb += following.eq(Mux(new_row, self.i.payload.start.first, _entering(
+            bus, Mux(now.completes, f.word_step, missing), head, memory)))
+        # A copy of the amount for the window alone, which is wide.
+        shift = Signal(now.amount.shape(), reset_less=True, attrs={"keep": 1})
         with m.If(step):
-            m.d.sync += [
-                amount.eq(Mux(missing <= offered, missing, offered)),
-                completes.eq((lefts[0] <= bus) & (missing <= offered)),
-                from_head.eq(head != 0), from_memory.eq((head == 0) & (memory != 0)),
-            ]
+            m.d.sync += [now.eq(following), shift.eq(following.amount)]
 
         # The window: newest byte at its end.
         width = max(rows, self.config.columns, 8)
         window = Signal(8 * width, reset_less=True)
         entering = Signal(8 * bus)
-        m.d.comb += entering.eq(Mux(from_memory, buffer.head, Cat(f.fill for _ in range(bus))))
+        m.d.comb += entering.eq(Mux(now.from_memory, buffer.head, Cat(f.fill for _ in range(bus))))
         with m.If(enter):
-            m.d.sync += window.eq(Cat(window, entering) >> (amount << 3))
+            m.d.sync += window.eq(Cat(window, entering) >> (shift << 3))
 
         # A complete word's destination goes along, then both are brought into shape.
         word = Signal.like(self.o.payload, reset_less=True)
-        turn = Signal(range(rows), reset_less=True)
+        mask = Signal(rows, reset_less=True)
+        turn = Signal(range(width), reset_less=True)
+        turned = Signal.like(turn)
         place = Signal(len(f.address), reset_less=True)
         with m.If(~walk.o.valid):
             m.d.sync += place.eq(f.address)
         with m.Elif(complete):
             m.d.sync += place.eq(place + 8)
-        lanes = Cat(lane < f.lane_count for lane in range(rows))
+        behind = f.lane_first + f.lane_count
+        m.d.sync += [mask.eq(Cat((lane >= f.lane_first) & (lane < behind) for lane in range(rows))),
+                     turn.eq(behind)]
         with m.If(run):
             m.d.sync += [
                 leaving.i.valid.eq(complete), word.linear.eq(f.linear), word.target.eq(f.target),
-                word.index.eq(walk.o.payload.address), word.end.eq(walk.o.payload.end),
-                word.place.eq(place),
-                word.request.address.eq(walk.o.payload.address),
-                word.request.op.eq(ScratchpadOp.WRITE),
-                word.request.mask.eq(lanes << f.lane_first),
-                turn.eq(f.lane_first + f.lane_count),
+                word.address.eq(walk.o.payload.address), word.end.eq(walk.o.payload.end),
+                word.place.eq(place), word.mask.eq(mask), turned.eq(turn),
             ]
-        shaped = leaving.i.payload
-        m.d.comb += [shaped.eq(word),
-                     shaped.request.data.eq(_turned(window[8 * (width - rows):], turn))]
-        with m.Switch(word.target):
-            for target, element in linear_elements(self.config).items():
-                with m.Case(target):
-                    m.d.comb += shaped.element.eq(window[8 * (width - element.size_bytes):])
+        m.d.comb += [leaving.i.payload.eq(word), leaving.i.payload.data.eq(_turned(window, turned))]
         return m
 
 
@@ -221,16 +259,17 @@ def _capped(value: Value, most: int) -> Value:
     return Mux(value[bits:].any(), most, value[:bits]) if len(value) > bits else value
 
 
-def _reduced(value: Value, amount: Value, few: int) -> Value:
-    """Return ``value - amount``, or some number above half of `few` if that is more than `few`.
-
-    `few` is all ones, and `amount` at most a quarter of it, rounded up. Without a carry from the
-    upper bits.
+def _entering(bus_bytes: int, missing: Value, head: Value, memory: Value) -> Value:
+    """Return the :class:`Entering` of a word that lacks so many bytes, where so much fill and so
+    much memory is left of its row.
     """
-    bits = bits_for(few)
-    if len(value) <= bits:
-        return (value - amount)[:len(value)]
-    return Mux(value[bits:].any(), few, (value[:bits] - amount)[:bits])
+    needed, head, memory = (_capped(value, bus_bytes) for value in (missing, head, memory))
+    from_head, from_memory = head != 0, (head == 0) & (memory != 0)
+    offered = Mux(from_head, head, Mux(from_memory, memory, bus_bytes))
+    completes = needed <= offered
+    amount = Mux(completes, needed, offered)
+    return Cat(amount, Mux(from_head, amount, 0), Mux(from_memory, amount, 0), from_memory,
+               completes & (missing <= bus_bytes))
 
 
 def _turned(word: Value, lanes: Value) -> Value:

@@ -13,8 +13,8 @@ __all__ = ["RunLayout", "RunWalk", "SurfaceLayout", "SurfaceWalk", "WordLayout",
 
 def next_row(row: Value, surface: data.View) -> Value:
     """Return the ring offset of the row behind `row`. No row is longer than its ring."""
-    step = row + surface.row_stride
-    return Mux(step >= surface.ring_words, step - surface.ring_words, step)[:len(row)]
+    from_wrap = row - (surface.ring_words - surface.row_stride)
+    return Mux(from_wrap < 0, row + surface.row_stride, from_wrap)[:len(row)]
 
 
 class RunLayout(data.StructLayout):
@@ -64,10 +64,10 @@ class RunWalk(wiring.Component):
             with m.If(rows == 1):
                 m.d.sync += [row.eq(plane), f.address.eq(plane), rows.eq(f.rows),
                              f.planes.eq(f.planes - 1), self.o.valid.eq(f.planes != 1)]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(self.i.ready):
             m.d.sync += [f.eq(self.i.payload), row.eq(self.i.payload.address),
                          rows.eq(self.i.payload.rows),
-                         self.o.valid.eq(self.i.payload.bytes != 0)]
+                         self.o.valid.eq(self.i.valid & (self.i.payload.bytes != 0))]
         return m
 
 
@@ -128,22 +128,24 @@ class SurfaceWalk(wiring.Component):
             self.i.ready.eq(self.o.valid & self.o.ready & self.o.payload.end),
         ]
 
-        restart = Signal()
-        base = Signal.like(plane)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [word.eq(word + 1), columns.eq(columns - 1), row_end.eq(columns == 2)]
-            with m.If(row_end):
-                m.d.sync += [word.eq(plane + row), columns.eq(f.columns),
-                             row_end.eq(f.columns == 1), row.eq(next_row(row, f)),
-                             rows.eq(rows - 1), plane_end.eq(rows == 2)]
-            with m.If(row_end & plane_end):
-                m.d.comb += [restart.eq(1), base.eq(plane + f.plane_stride)]
-                m.d.sync += [planes.eq(planes - 1), end.eq(planes == 2), self.o.valid.eq(~end)]
-        with m.Elif(self.i.valid & ~self.o.valid):
-            m.d.comb += [restart.eq(1), base.eq(f.base)]
-            m.d.sync += [columns.eq(f.columns), row_end.eq(f.columns == 1),
-                         planes.eq(f.planes), end.eq(f.planes == 1), self.o.valid.eq(1)]
-        with m.If(restart):
-            m.d.sync += [plane.eq(base), word.eq(base + f.ring_start), rows.eq(f.rows),
-                         plane_end.eq(f.rows == 1), row.eq(next_row(f.ring_start, f))]
+        # What is next does not depend on whether it is time for it. A row begins, or a plane.
+        plane_begins = ~self.o.valid | (row_end & plane_end)
+        row_begins = ~self.o.valid | row_end
+        base = Mux(self.o.valid, plane + f.plane_stride, f.base)
+        first = Mux(plane_begins, f.ring_start, row)
+        planes_left = Mux(self.o.valid, planes - 1, f.planes)
+        with m.If(Mux(self.o.valid, self.o.ready, self.i.valid)):
+            m.d.sync += [
+                word.eq(Mux(plane_begins, base + f.ring_start,
+                            Mux(row_begins, plane + row, word + 1))),
+                columns.eq(Mux(row_begins, f.columns, columns - 1)),
+                row_end.eq(Mux(row_begins, f.columns == 1, columns == 2)),
+                self.o.valid.eq(~self.o.payload.end | ~self.o.valid),
+            ]
+            with m.If(row_begins):
+                m.d.sync += [row.eq(next_row(first, f)),
+                             rows.eq(Mux(plane_begins, f.rows, rows - 1)),
+                             plane_end.eq(Mux(plane_begins, f.rows == 1, rows == 2))]
+            with m.If(plane_begins):
+                m.d.sync += [plane.eq(base), planes.eq(planes_left), end.eq(planes_left == 1)]
         return m
