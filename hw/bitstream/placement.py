@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hw.bitstream.boards import Device
+from hw.bitstream.replicate import replicate_registers
 
 __all__ = ["PlacedDesign", "read_placed"]
 
@@ -48,6 +49,14 @@ class _Delays:
     setups: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     #: Inputs that are clocks.
     clocks: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def copy(self, register: str, to: str) -> None:
+        """Take those of a register for another one, whose input comes over a wire."""
+        self.paths[to], self.clocks[to] = self.paths[register], self.clocks[register]
+        setups = self.setups[register]
+        if "M" not in setups:
+            setups = setups | {"M": next(of["M"] for of in self.setups.values() if "M" in of)}
+        self.setups[to] = setups
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class PlacedDesign:
 
 
 def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
-    """Read what nextpnr placed.
+    """Read what nextpnr placed, and add copies of registers that drive too much.
 
     Parameters
     ----------
@@ -128,9 +137,12 @@ def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
     """
     design = json.loads(netlist.read_text())
     cells = _module(design)["cells"]
+    took = _read_delays(delays)
+    for copy, register in replicate_registers(_module(design), device).items():
+        took.copy(register, copy)
     names = tuple(cells)
     where = _Places(cells, device)
-    nets = _Nets(cells, _read_delays(delays))
+    nets = _Nets(cells, took)
     integers, floats = np.int32, np.float32
 
     def array(values: ArrayLike, kind: type) -> Any:

@@ -117,10 +117,14 @@ class Supervisor(wiring.Component):
             m.next = "Blame"
 
         # What comes from far, a cycle later: faults and the end of a run, which stay as they are
-        # until the reset; and that the bus is idle while nothing may begin, so that it stays idle.
+        # until the reset; that the bus is idle while nothing may begin, so that it stays idle; and
+        # who is the oldest.
         reported = Signal(_SOURCES)
         over, calm = (Signal(name=name) for name in ("over", "calm"))
-        m.d.sync += [reported.eq(0), over.eq(0), calm.eq(self.bus_idle & halt.all())]
+        indices = Array(Signal.like(index, name=f"index_{n}") for n, index in
+                        enumerate(self.indices))
+        m.d.sync += [reported.eq(0), over.eq(0), calm.eq(self.bus_idle & halt.all()),
+                     *(held.eq(now) for held, now in zip(indices, self.indices))]
 
         with m.FSM() as fsm:
             with m.State("Idle"):
@@ -157,7 +161,7 @@ class Supervisor(wiring.Component):
                     stop()
             with m.State("Blame"):
                 m.d.sync += [
-                    compare.eq(~compare), index.eq(Array(self.indices)[source]),
+                    compare.eq(~compare), index.eq(indices[source]),
                     report.eq(Array(Cat(f.valid, f.cause, f.address) for f in self.faults)[source]),
                 ]
                 with m.If(compare):

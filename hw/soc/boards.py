@@ -76,12 +76,17 @@ class _Ulx3sClocks(LiteXModule):
 
     def __init__(self, platform: GenericPlatform, clock_hz: int, sdram_rate: int) -> None:
         self.rst = Signal()
+        self.cd_pll = ClockDomain()
         self.cd_sys = ClockDomain()
         self.cd_sdram_pin = ClockDomain()
         self.pll = pll = ECP5PLL()
         self.comb += pll.reset.eq(platform.request("rst") | self.rst)
         pll.register_clkin(platform.request("clk25"), 25e6)
-        pll.create_clkout(self.cd_sys, clock_hz)
+        pll.create_clkout(self.cd_pll, clock_hz)
+        # The reset goes far. Of a register that is released with the clock, there can be copies.
+        reset = Signal(reset=1)
+        self.sync.pll += reset.eq(0)
+        self.comb += [self.cd_sys.clk.eq(self.cd_pll.clk), self.cd_sys.rst.eq(reset)]
         if sdram_rate == 2:
             self.cd_sys2x = ClockDomain()
             pll.create_clkout(self.cd_sys2x, 2 * clock_hz)
