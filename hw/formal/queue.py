@@ -52,13 +52,14 @@ class QueueRules(wiring.Component):
         depth = self.config.queue_depth
         waiting, inside = Signal(range(depth + 1)), Signal(range(self.in_flight + 1))
         offered, leaves = probe.signal("offered"), probe.signal("leaves")
-        m.d.sync += [waiting.eq(waiting + entered - leaves),
+        halted = Signal()
+        m.d.sync += [halted.eq(self.halt), waiting.eq(waiting + entered - leaves),
                      inside.eq(inside + leaves - self.done)]
         m.d.comb += [
             Assume(implies(self.done, inside > offered)),
             Assert(waiting == probe.component("fifo").level),
             Assert(inside == probe.component("unfinished").level),
-            Assert(inside >= offered),
+            Assert(inside >= offered), Assert(probe.signal("halted") == halted),
             Assert(waiting <= depth), Assert(dut.i.ready == (waiting < depth)),
             Assert(inside <= self.in_flight),
             Assert(dut.empty == ((waiting == 0) & (inside == 0) & ~probe.signal("too_many"))),
@@ -70,11 +71,11 @@ class QueueRules(wiring.Component):
         m.d.comb += first.as_value().eq(probe.component("fifo").r_data[:-len(dut.oldest)])
         missing = (first.wait & ~self.available) != 0
         m.d.comb += [
-            Assert(leaves == ((waiting != 0) & ~missing & ~offered & ~self.halt
+            Assert(leaves == ((waiting != 0) & ~missing & ~offered & ~halted
                               & (inside != self.in_flight))),
             Assert(dut.take == (first.wait & leaves.replicate(len(Queue)))),
             Assert(dut.waiting == ((waiting != 0) & missing & ~offered)),
-            Assert(dut.o.valid == (offered & ~self.halt)),
+            Assert(dut.o.valid == (offered & ~halted)),
         ]
         left_before, accepted_before = Signal(), Signal()
         m.d.sync += [left_before.eq(leaves), accepted_before.eq(accepted)]

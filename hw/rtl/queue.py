@@ -65,7 +65,7 @@ class InstructionQueue(wiring.Component):
     fault : Out(FaultReport)
         The unit's fault or TOKEN_OVERFLOW, of instruction ``oldest``. Stays until reset.
     halt : In(1)
-        Offer no further instruction.
+        Offer no further instruction, from the next cycle on.
     """
 
     def __init__(self, config: ArrayConfig, queue: Queue, *, in_flight: int = 8) -> None:
@@ -110,18 +110,20 @@ class InstructionQueue(wiring.Component):
                            for port in (unfinished.w_data, unfinished.r_data))
         offer = Signal(bits, reset_less=True)
         offered = Signal()
+        halted = Signal()
+        m.d.sync += halted.eq(self.halt)
         complete = Signal()
         leaves = Signal()
         m.d.comb += [
             complete.eq((fields.wait & ~self.available) == 0),
-            leaves.eq(fifo.r_rdy & complete & ~offered & unfinished.w_rdy & ~self.halt),
+            leaves.eq(fifo.r_rdy & complete & ~offered & unfinished.w_rdy & ~halted),
             fifo.r_en.eq(leaves),
             self.waiting.eq(fifo.r_rdy & ~complete & ~offered),
             entered.signal.eq(fields.signal),
             entered.index.eq(first.index),
             unfinished.w_en.eq(leaves),
             unfinished.r_en.eq(self.done),
-            self.o.valid.eq(offered & ~self.halt), self.o.payload.eq(offer),
+            self.o.valid.eq(offered & ~halted), self.o.payload.eq(offer),
         ]
         with m.If(leaves):
             m.d.comb += self.take.eq(fields.wait)

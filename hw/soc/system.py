@@ -9,9 +9,9 @@ from litedram.frontend.axi import LiteDRAMAXI2Native
 from litex.soc.integration.soc_core import SoCCore
 from litex.soc.interconnect import wishbone
 
-from hw.soc.bank import compare_rows_early
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
+from hw.soc.early import compare_rows_early, count_words_early
 from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, ReadSlice, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
@@ -79,7 +79,8 @@ class System(SoCCore):
         self.command_slice = CommandSlice(self.sdram.crossbar.get_port())
         self.memory_words = DownConverter(self.command_slice.port, 8 * config.bus_bytes)
         self.word_slice = CommandSlice(self.memory_words.port)
-        self.submodules += LiteDRAMAXI2Native(
+        self.memory_adapter = LiteDRAMAXI2Native(
             self.memory_slice.bus, self.word_slice.port,
             w_buffer_depth=_BUFFER_BEATS, r_buffer_depth=_BUFFER_BEATS,
             base_address=self.bus.regions["main_ram"].origin)
+        count_words_early(self.memory_adapter.write, self.word_slice.port)

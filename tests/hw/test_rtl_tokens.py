@@ -166,6 +166,7 @@ def test_queue_waits_while_a_token_is_missing() -> None:
         assert not ctx.get(dut.waiting)
         assert ctx.get(dut.o.valid)
         ctx.set(dut.halt, 1)
+        await ctx.tick()
         assert not ctx.get(dut.o.valid)
 
     simulate(dut, bench)

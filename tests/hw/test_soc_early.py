@@ -1,16 +1,19 @@
-"""LiteDRAM's controller with rows compared early: every access is to the row that was asked for."""
+"""LiteDRAM with some of its decisions in registers: they are the same."""
 
 import random
 from collections.abc import Generator
 from typing import Any
 
 import pytest
-from litedram.common import PhySettings
+from litedram.common import LiteDRAMNativePort, PhySettings
 from litedram.core.controller import ControllerSettings, LiteDRAMController
+from litedram.frontend.axi import LiteDRAMAXI2NativeW
 from litedram.modules import MT48LC16M16
-from migen import passive, run_simulation
+from litex.soc.interconnect.axi import AXIInterface
+from migen import If, Signal, passive, run_simulation
+from migen.fhdl.structure import _Operator
 
-from hw.soc.bank import compare_rows_early
+from hw.soc.early import compare_rows_early, count_words_early
 
 CLOCK_HZ = 75_000_000
 COMMANDS = 80
@@ -71,3 +74,42 @@ def test_every_access_is_to_its_row(auto_precharge: bool, pause: float) -> None:
 
     run_simulation(memory, [ask(), passive(watch)()])
     assert done == asked
+
+
+@pytest.mark.parametrize("fast", [0.3, 0.9])
+def test_words_that_wait_for_a_command_are_counted(fast: float) -> None:
+    """As LiteDRAM did: those in the buffer, but those of which the commands are under way."""
+    bus = AXIInterface(data_width=32, address_width=32, id_width=1)
+    port = LiteDRAMNativePort("both", 25, 32)
+    writer = LiteDRAMAXI2NativeW(bus, port, buffer_depth=4, base_address=0)
+    [can_write] = [part for part in writer._fragment.comb
+                   if isinstance(getattr(part, "r", None), _Operator) and part.r.op == ">"]
+    before = Signal()
+    writer.comb += If(can_write.r, before.eq(1))
+    count_words_early(writer, port)
+    draw = random.Random(3)
+    seen = set()
+
+    def play() -> Generator[Any, int, None]:
+        owed = 0
+        yield writer.cmd_grant.eq(1)
+        for _ in range(600):
+            assert (yield can_write.l) == (yield before)
+            seen.add((yield before))
+            owed += (yield port.cmd.valid) & (yield port.cmd.ready)
+            owed -= (yield port.wdata.ready) & (yield port.wdata.valid)
+            if (yield bus.aw.ready):
+                yield bus.aw.valid.eq(draw.random() < 0.8)
+                yield bus.aw.len.eq(draw.randrange(4))
+                yield bus.aw.size.eq(2)
+                yield bus.aw.burst.eq(1)
+            if (yield bus.w.ready):
+                yield bus.w.valid.eq(draw.random() < fast)
+                yield bus.w.last.eq(draw.random() < 0.3)
+            yield bus.b.ready.eq(1)
+            yield port.cmd.ready.eq(draw.random() < 0.6)
+            yield port.wdata.ready.eq(owed > 0 and draw.random() < 0.5)
+            yield
+
+    run_simulation(writer, play())
+    assert seen == {0, 1}
