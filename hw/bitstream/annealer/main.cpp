@@ -30,9 +30,9 @@ constexpr float somewhat_less = 0.92f;
 constexpr double hottest = 60, cold = 0.15, finish = 0.2;
 // Tiles that a cell moves at the beginning, at the end, and how much further a macro does.
 constexpr int longest_reach = 15, shortest_reach = 3, macro_reach = 24;
-// Of so many moves, some of macros and memories; half of the others are of cells at wires that
-// matter: with at least such a weight.
-constexpr int of_moves = 256, of_macros = 2, of_memories = 2;
+// Of so many moves, some of macros, memories and chains of cells; half of the others, and all of
+// chains, are of cells at wires that matter: with at least such a weight.
+constexpr int of_moves = 256, of_macros = 2, of_memories = 2, of_chains = 32;
 constexpr float hot_weight = 0.8f;
 constexpr size_t enough_hot = 50;
 
@@ -111,6 +111,8 @@ int main(int argc, char **argv) {
                 moves.macro(any(macros), macro_reach + reach, temperature);
             else if (which < of_macros + of_memories && !memories.empty())
                 moves.memory(any(memories), reach, temperature);
+            else if (which >= of_moves - of_chains && hot.size() > enough_hot)
+                moves.chain(any(hot), reach, temperature);
             else
                 moves.cell(any(which % 2 && hot.size() > enough_hot ? hot : cells), reach,
                            temperature);

@@ -10,6 +10,8 @@ constexpr int lut_slot = 1, ff_slot = 2, both_slots = 3;
 // ends, the others anywhere.
 constexpr int of_moves = 8, to_middle = 1, to_end = 3;
 constexpr int most_ends_of_middle = 64;
+// Cells that move together at most, on a path.
+constexpr int most_of_chain = 4;
 // More wire for each sink of a net behind the second, as a share; and tiles along a side of the
 // areas whose demand is averaged.
 constexpr double per_pin = 0.05;
@@ -213,27 +215,28 @@ bool Moves::accept(double temperature) {
 }
 
 // Swaps what is in the slots of two places.
-void Moves::exchange(int tile, int place, int other_tile, int other_place, int kinds) {
+void Moves::exchange(const Swap &swap) {
     Design &d = design;
     for (int kind : {LUT, FF}) {
-        if (!(kinds & 1 << kind)) continue;
-        int32_t &one = d.slot(tile, place, kind), &other = d.slot(other_tile, other_place, kind);
+        if (!(swap.kinds & 1 << kind)) continue;
+        int32_t &one = d.slot(swap.tile, swap.place, kind);
+        int32_t &other = d.slot(swap.other_tile, swap.other_place, kind);
         std::swap(one, other);
         auto put = [&](int cell, int tile, int place) {
             if (cell == none) return;
             d.x[cell] = tile % d.width, d.y[cell] = tile / d.width, d.place[cell] = place;
             moved.push_back(cell);
         };
-        put(one, tile, place), put(other, other_tile, other_place);
+        put(one, swap.tile, swap.place), put(other, swap.other_tile, swap.other_place);
     }
 }
 
-// A cell, or what is in its place, to another place.
-void Moves::to_place(int cell, int tile, int place, double temperature) {
+// A cell, or what is in its place, to another place: made at once, and noted. False if it cannot be.
+bool Moves::plan(int cell, int tile, int place) {
     Design &d = design;
     int from = d.tile(cell), from_place = d.place[cell], kind = d.kind[cell];
     int other = d.slot(tile, place, kind);
-    if (other == cell) return;
+    if (other == cell) return false;
     auto alone = [&](int c) { return c == none || d.blocks[d.block_of[c]].cells.size() == 1; };
     auto small = [&](int c) {
         return c == none || (d.blocks[d.block_of[c]].movable && d.blocks[d.block_of[c]].length == 1);
@@ -241,10 +244,19 @@ void Moves::to_place(int cell, int tile, int place, double temperature) {
     int kinds = !alone(cell) || !alone(other) ? both_slots : kind == LUT ? lut_slot : ff_slot;
     for (int k : {LUT, FF})
         if (kinds & 1 << k && !(small(d.slot(from, from_place, k)) && small(d.slot(tile, place, k))))
-            return;
-    auto swap = [&] { moved.clear(), exchange(from, from_place, tile, place, kinds); };
-    swap();
-    if (!d.legal(from) || !d.legal(tile) || !accept(temperature)) swap();
+            return false;
+    swaps.push_back({from, from_place, tile, place, kinds});
+    exchange(swaps.back());
+    return true;
+}
+
+// Keeps what was planned, or takes it back.
+void Moves::make(double temperature) {
+    bool legal = true;
+    for (const Swap &swap : swaps)
+        legal &= design.legal(swap.tile) && design.legal(swap.other_tile);
+    if (!legal || !accept(temperature))
+        for (auto swap = swaps.rbegin(); swap != swaps.rend(); swap++) exchange(*swap);
 }
 
 // A carry chain, with all that is beside it, to the same places from another tile on.
@@ -263,7 +275,7 @@ void Moves::block(const Block &block, int x, int y, double temperature) {
     auto swap = [&] {
         moved.clear();
         for (int p = start; p < start + block.length; p++)
-            exchange(from + p / places, p % places, to + p / places, p % places, both_slots);
+            exchange({from + p / places, p % places, to + p / places, p % places, both_slots});
     };
     swap();
     bool legal = true;
@@ -325,10 +337,47 @@ void Moves::cell(int cell, int reach, double temperature) {
     if (all.length > 1) x += d.x[all.cells.front()] - d.x[cell];
     if (x < 0 || x >= d.width || y < 0 || y >= d.height) return;
     if (d.tile_kind[y * d.width + x] != LOGIC) return;
-    if (all.length > 1)
-        block(all, x, y, temperature);
+    if (all.length > 1) return block(all, x, y, temperature);
+    moved.clear(), swaps.clear();
+    if (plan(cell, y * d.width + x, below(places))) make(temperature);
+}
+
+// The cell at the wire of most weight that begins here; none if that cannot move alone.
+int Moves::behind(int cell) const {
+    const Design &d = design;
+    int found = none;
+    float most = 0;
+    for (int net : d.outputs[cell])
+        for (int sink = d.first_sink[net]; sink < d.first_sink[net + 1]; sink++)
+            if (timing.weight[sink] > most) most = timing.weight[sink], found = d.sink_cell[sink];
+    if (found == none || !d.in_logic(found)) return none;
+    const Block &block = d.blocks[d.block_of[found]];
+    return block.movable && block.length == 1 ? found : none;
+}
+
+// A path gets no shorter by moving a cell in the middle of it along the way: one wire gains what the
+// other one loses. What is behind a long wire has to come along.
+void Moves::chain(int cell, int reach, double temperature) {
+    Design &d = design;
+    if (d.blocks[d.block_of[cell]].length > 1) return;
+    auto [x, y] = target(cell, reach);
+    int dx = x - d.x[cell], dy = y - d.y[cell];
+    moved.clear(), swaps.clear();
+    bool possible = true;
+    for (int n = 0; possible && n < most_of_chain && cell != none; n++) {
+        int next = d.kind[cell] == LUT ? behind(cell) : none;
+        int to_x = d.x[cell] + dx, to_y = d.y[cell] + dy;
+        // A lookup table takes the register behind it along in any case.
+        if (next != none && d.block_of[next] == d.block_of[cell]) next = none;
+        possible = to_x >= 0 && to_x < d.width && to_y >= 0 && to_y < d.height
+                   && d.tile_kind[to_y * d.width + to_x] == LOGIC
+                   && plan(cell, to_y * d.width + to_x, below(places));
+        cell = next;
+    }
+    if (possible && swaps.size() > 1)
+        make(temperature);
     else
-        to_place(cell, y * d.width + x, below(places), temperature);
+        for (auto swap = swaps.rbegin(); swap != swaps.rend(); swap++) exchange(*swap);
 }
 
 void Moves::memory(int port, int reach, double temperature) {
@@ -339,7 +388,7 @@ void Moves::memory(int port, int reach, double temperature) {
     if (from == to || d.tile_kind[to] == NO_LOGIC || !whole(from) || !whole(to)) return;
     auto swap = [&] {
         moved.clear();
-        for (int place = 0; place < places; place++) exchange(from, place, to, place, both_slots);
+        for (int place = 0; place < places; place++) exchange({from, place, to, place, both_slots});
         std::swap(d.write_port[from], d.write_port[to]);
         std::swap(d.tile_kind[from], d.tile_kind[to]);
         for (int tile : {from, to})

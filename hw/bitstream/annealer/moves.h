@@ -24,6 +24,8 @@ class Moves {
 
     // A random cell to somewhere at most `reach` tiles away, or to where its wires pull.
     void cell(int cell, int reach, double temperature);
+    // A cell and those behind it on its slowest way, all by the same distance.
+    void chain(int cell, int reach, double temperature);
     // All that is in a tile with memory, with another tile's.
     void memory(int write_port, int reach, double temperature);
     void macro(int cell, int reach, double temperature);
@@ -65,8 +67,14 @@ class Moves {
     };
     Box around(int net) const;
     double cost_of(const Box &box) const;
-    void exchange(int tile, int place, int other_tile, int other_place, int kinds);
-    void to_place(int cell, int tile, int place, double temperature);
+    struct Swap {
+        int tile, place, other_tile, other_place, kinds;
+    };
+    std::vector<Swap> swaps;
+    void exchange(const Swap &swap);
+    bool plan(int cell, int tile, int place);
+    void make(double temperature);
+    int behind(int cell) const;
     void block(const Block &block, int x, int y, double temperature);
     bool whole(int tile) const;
     std::pair<int, int> target(int cell, int reach);
