@@ -137,7 +137,7 @@ class Unpacker(wiring.Component):
     Timing: a memory row is a sequence of bytes, of which up to `bus_bytes` enter a window per
     cycle, but none behind the end of a word, and not fill and memory in the same cycle. A byte
     enters two cycles after its beat came, or a cycle later where fewer than a word's follow it; a
-    word leaves two cycles after its last byte entered. A word thus takes
+    word leaves three cycles after its last byte entered. A word thus takes
     ``max(1, ceil(word_step / bus_bytes))`` cycles, and one more where fill begins or ends inside.
     A cycle between transfers. `o.ready` stops everything, a word later.
 
@@ -222,18 +222,27 @@ class Unpacker(wiring.Component):
         with m.If(step):
             m.d.sync += [now.eq(following), shift.eq(following.amount)]
 
-        # The window: newest byte at its end.
+        # The bytes, a cycle later, and by how much they push the others, in registers: the window,
+        # newest byte at its end, is wide.
         width = max(rows, self.config.columns, 8)
         window = Signal(8 * width, reset_less=True)
-        entering = Signal(8 * bus)
-        m.d.comb += entering.eq(Mux(now.from_memory, buffer.head, Cat(f.fill for _ in range(bus))))
-        with m.If(enter):
-            m.d.sync += window.eq(Cat(window, entering) >> (shift << 3))
+        entered, completed = Signal(), Signal()
+        entering = Signal(8 * bus, reset_less=True)
+        pushed = Signal.like(shift, reset_less=True)
+        with m.If(run):
+            m.d.sync += [
+                entered.eq(enter), completed.eq(complete), pushed.eq(shift),
+                entering.eq(Mux(now.from_memory, buffer.head, Cat(f.fill for _ in range(bus)))),
+            ]
+            with m.If(entered):
+                m.d.sync += window.eq(Cat(window, entering) >> (pushed << 3))
 
         # A complete word's destination goes along, then both are brought into shape.
+        coming = Signal.like(self.o.payload, reset_less=True)
         word = Signal.like(self.o.payload, reset_less=True)
         mask = Signal(rows, reset_less=True)
         turn = Signal(range(width), reset_less=True)
+        turn_coming = Signal.like(turn)
         turned = Signal.like(turn)
         place = Signal(len(f.address), reset_less=True)
         with m.If(~walk.o.valid):
@@ -245,9 +254,10 @@ class Unpacker(wiring.Component):
                      turn.eq(behind)]
         with m.If(run):
             m.d.sync += [
-                leaving.i.valid.eq(complete), word.linear.eq(f.linear), word.target.eq(f.target),
-                word.address.eq(walk.o.payload.address), word.end.eq(walk.o.payload.end),
-                word.place.eq(place), word.mask.eq(mask), turned.eq(turn),
+                coming.linear.eq(f.linear), coming.target.eq(f.target),
+                coming.address.eq(walk.o.payload.address), coming.end.eq(walk.o.payload.end),
+                coming.place.eq(place), coming.mask.eq(mask), turn_coming.eq(turn),
+                leaving.i.valid.eq(completed), word.eq(coming), turned.eq(turn_coming),
             ]
         m.d.comb += [leaving.i.payload.eq(word), leaving.i.payload.data.eq(_turned(window, turned))]
         return m

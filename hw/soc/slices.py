@@ -10,7 +10,7 @@ from litex.soc.interconnect import stream, wishbone
 from litex.soc.interconnect.axi import AXIInterface
 from migen import If, Signal, log2_int
 
-__all__ = ["AxiSlice", "CommandSlice", "DownConverter", "ReadSlice", "WishboneSlice"]
+__all__ = ["AxiSlice", "CommandSlice", "DownConverter", "PinSlice", "WishboneSlice"]
 
 
 class AxiSlice(LiteXModule):
@@ -103,10 +103,10 @@ class DownConverter(LiteXModule):
             self.comb += [source.connect(words.sink), words.source.connect(sink)]
 
 
-class ReadSlice(LiteXModule):
-    """A register behind those of the pins, for what the SDRAM answers.
+class PinSlice(LiteXModule):
+    """Registers between the memory controller and those of the SDRAM's pins, in both directions.
 
-    Those stand at the FPGA's edge, and what takes the data does not.
+    Those stand at the FPGA's edge, and the controller does not.
 
     Parameters
     ----------
@@ -117,18 +117,16 @@ class ReadSlice(LiteXModule):
     -------
     dfi : dfi.Interface
     settings : PhySettings
-        As of a PHY, with a cycle more of latency.
+        As of a PHY, with two cycles more until an answer.
     """
 
     def __init__(self, phy: Any) -> None:
         self.settings = copy(phy.settings)
-        self.settings.read_latency += 1
+        self.settings.read_latency += 2
         first, *_ = phases = phy.dfi.phases
         self.dfi = dfi.Interface(len(first.address), len(first.bank), len(first.cs_n),
                                  len(first.wrdata), len(phases))
-        for there, here in zip(phases, self.dfi.phases, strict=True):
-            self.comb += here.connect(there, omit={"rddata", "rddata_valid"})
-            self.sync += [here.rddata.eq(there.rddata), here.rddata_valid.eq(there.rddata_valid)]
+        self.sync += self.dfi.connect(phy.dfi)
 
 
 class WishboneSlice(LiteXModule):

@@ -12,7 +12,7 @@ from litex.soc.interconnect import wishbone
 from hw.soc.boards import Board
 from hw.soc.core import SocCore
 from hw.soc.early import compare_rows_early, count_words_early
-from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, ReadSlice, WishboneSlice
+from hw.soc.slices import AxiSlice, CommandSlice, DownConverter, PinSlice, WishboneSlice
 from hw.soc.write import ROM_BYTES
 from hw.spec.config import ArrayConfig
 
@@ -58,7 +58,7 @@ class System(SoCCore):
             self.add_module(name=f"{name}_slice", module=part)
             self.bus.masters[name] = part.bus
         self.sdrphy = board.memory_phy(clock_hz, sdram_rate)
-        self.memory_pins = ReadSlice(self.sdrphy)
+        self.memory_pins = PinSlice(self.sdrphy)
         self.add_sdram("sdram", phy=self.memory_pins, l2_cache_size=0,
                        module=board.memory_module(clock_hz, sdram_rate),
                        controller_settings=ControllerSettings(

@@ -32,7 +32,7 @@ LANES_OVERHEAD = 9
 #: A DMA unit checks an instruction for so long, and another cycle per bit of its largest count.
 CHECK_CYCLES = 7
 #: From then on to its effect, beyond the memory's latency and a cycle per beat or word.
-LOAD_TAIL = 12
+LOAD_TAIL = 13
 STORE_TAIL = 12
 #: Most beats of a burst. Writes start when the whole first burst is there.
 BURST_BEATS = 16
