@@ -2,7 +2,7 @@
 
 from amaranth import Module, Signal
 from amaranth.hdl import Assert, Assume, Cover
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.formal.probe import Probe, free_inputs
@@ -97,27 +97,27 @@ class SequencerTokens(wiring.Component):
         wait, signals, starts = {}, {}, {}
         for q in Queue:
             name, unit = f"{q.name.lower()}_queue", dut.units[q]
-            head, offered = probe.signal(f"{name}.head_valid"), data.View(layout, unit.i.payload)
-            unfinished = probe.component(f"{name}.unfinished")
+            fifo, unfinished = (probe.component(f"{name}.{part}")
+                                for part in ("fifo", "unfinished"))
+            first = Signal(layout, name=f"{name}_first")
+            m.d.comb += first.as_value().eq(fifo.r_data[:-len(unfinished.r_data) + len(Queue)])
             there = 1
             for giver in Queue:
                 if giver != q:
-                    there &= ~offered.wait[giver] | (counters[giver, q] != 0)
+                    there &= ~first.wait[giver] | (counters[giver, q] != 0)
+            offered, halted, leaves = (probe.signal(f"{name}.{signal}")
+                                       for signal in ("offered", "halted", "leaves"))
             room = unfinished.level != unfinished.depth
-            known = Signal(name=f"{name}_known")  # in the cycle before, with the same at the head
-            m.d.sync += known.eq(head & there & ~(unit.i.valid & unit.i.ready))
-            starts[q] = unit.i.valid & unit.i.ready
-            wait[q] = offered.wait
+            starts[q] = leaves
+            wait[q] = first.wait
             signals[q] = unfinished.r_data[:len(Queue)]
             m.d.comb += [
                 Assume(implies(unit.done, unfinished.level != 0)),
                 # The dispatcher refuses instructions that name their own queue.
-                Assume(implies(head, ~offered.wait[q])),
-                Assert(implies(unit.i.valid, head & there & room & ~supervisor.halt.units[q])),
-                Assert(implies(running & known & head & room & ~supervisor.halt.units[q],
-                               unit.i.valid)),
-                Assert(implies(head & probe.signal(f"{name}.complete"), there)),
-                Cover(unit.i.valid & (offered.wait != 0)),
+                Assume(implies(fifo.r_rdy, ~first.wait[q])),
+                Assert(implies(running, leaves == (fifo.r_rdy & there & room & ~offered
+                                                   & ~halted))),
+                Cover(leaves & (first.wait != 0)),
             ]
         for (giver, taker), counter in counters.items():
             given = dut.units[giver].done & signals[giver][taker]
@@ -144,6 +144,6 @@ PROOFS = (
                 "every token that it cannot hold; 2 and 16 bits"),
     Proof(name="tokens.sequencer", harness=lambda: SequencerTokens(PRESETS["test-4x4"]),
           claim="as connected in the sequencer: an instruction starts only if all its tokens "
-                "are there, and the cycle after (no deadlock), takes and gives just its own, and a "
+                "are there, and at once if its place is free (no deadlock), takes and gives just its own, and a "
                 "token too many becomes the giver's fault"),
 )
