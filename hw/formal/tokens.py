@@ -144,6 +144,6 @@ PROOFS = (
                 "every token that it cannot hold; 2 and 16 bits"),
     Proof(name="tokens.sequencer", harness=lambda: SequencerTokens(PRESETS["test-4x4"]),
           claim="as connected in the sequencer: an instruction starts only if all its tokens "
-                "are there, and at once if its place is free (no deadlock), takes and gives just its own, and a "
-                "token too many becomes the giver's fault"),
+                "are there, and at once if its place is free (no deadlock), takes and gives just "
+                "its own, and a token too many becomes the giver's fault"),
 )
