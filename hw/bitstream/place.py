@@ -24,6 +24,10 @@ _PHASE = re.compile(r"^Info: (Packing|Running main analytical placer|Running sim
 _ITERATION = re.compile(r"(?:iteration #|iter=)(\d+)")
 _CELL = re.compile(r'\s+"(.*)": \{$')
 _BEL = re.compile(r'\s+"NEXTPNR_BEL": "(.*)",?$')
+#: The router of a refined placement is asked for so much more than the clock. To it, a path that is
+#: estimated to be in time does not matter, and its wires go where others leave room: a wire of 11
+#: tiles took 4.4 ns, and the design 14.7 instead of the 13.8 that were estimated.
+_HURRY = 1.5
 #: A clock whose frequency follows from that of a pin.
 _DERIVED = re.compile(r"Derived frequency constraint of ([\d.]+) MHz for net (\S+)")
 #: What nextpnr-ecp5 adds to the name of a net that goes everywhere.
@@ -162,16 +166,17 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
     bels = dict(_bels(cells))
     cells.unlink()
     return Placed(
-        seed=seed, paths=tuple(_paths(report)), took=took,
+        seed=seed, paths=tuple(_paths(report, 1 if annealer is None else _HURRY)), took=took,
         used={cell: n["used"] for cell, n in report["utilization"].items()},
         available={cell: n["available"] for cell, n in report["utilization"].items()},
         config=folder / f"{name}.config", bels=bels)
 
 
 def _clocks(log: str) -> Iterator[str]:
-    """Clocks, as nextpnr derived them when it packed the design, for a run that does not."""
+    """Clocks, as nextpnr derived them when it packed the design, for a run that only routes."""
     for megahertz, net in _DERIVED.findall(log):
-        yield f"create_clock -period {1e3 / float(megahertz):.7f} [get_nets {_GLOBAL}{net}]\n"
+        period = 1e3 / float(megahertz) / _HURRY
+        yield f"create_clock -period {period:.7f} [get_nets {_GLOBAL}{net}]\n"
 
 
 def _utilisation(log: str) -> list[tuple[str, int, int]]:
@@ -189,15 +194,15 @@ def _phase(log: str) -> str:
     return phases[-1][1] + (f", iteration {iterations[-1]}" if iterations else "")
 
 
-def _paths(report: dict[str, Any]) -> Iterator[TimingPath]:
-    """Paths from clocks to clocks."""
+def _paths(report: dict[str, Any], hurry: float) -> Iterator[TimingPath]:
+    """Paths from clocks to clocks; the router was asked for `hurry` times the clocks."""
     clocks = report["fmax"]
     for path in report["critical_paths"]:
         (first, start), (last, end) = (path[at].rpartition(" ")[::2] for at in ("from", "to"))
         if start not in clocks or end not in clocks:
             continue  # from or to a pin
         segments = tuple(Segment(s["type"], s["to"]["cell"], s["delay"]) for s in path["path"])
-        asked = max(clocks[start]["constraint"], clocks[end]["constraint"])
+        asked = max(clocks[start]["constraint"], clocks[end]["constraint"]) / hurry
         if start == end:
             reached = clocks[start]["achieved"]
         else:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hw.bitstream.boards import Device
-from hw.bitstream.replicate import replicate_registers
+from hw.bitstream.replicate import replicate
 
 __all__ = ["PlacedDesign", "read_placed"]
 
@@ -50,13 +50,13 @@ class _Delays:
     #: Inputs that are clocks.
     clocks: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
-    def copy(self, register: str, to: str) -> None:
-        """Take those of a register for another one, whose input comes over a wire."""
-        self.paths[to], self.clocks[to] = self.paths[register], self.clocks[register]
-        setups = self.setups[register]
-        if "M" not in setups:
-            setups = setups | {"M": next(of["M"] for of in self.setups.values() if "M" in of)}
-        self.setups[to] = setups
+    def copy(self, cell: str, to: str) -> None:
+        """Take those of a cell for another one. A register's input then comes over a wire."""
+        self.paths[to], self.clocks[to] = self.paths[cell], self.clocks[cell]
+        setups = self.setups.get(cell)
+        if setups:
+            wire = next((of["M"] for of in self.setups.values() if "M" in of), None)
+            self.setups[to] = setups if wire is None else {"M": wire} | setups
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class PlacedDesign:
 
 
 def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
-    """Read what nextpnr placed, and add copies of registers that drive too much.
+    """Read what nextpnr placed, and add copies of cells that drive too much.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
     design = json.loads(netlist.read_text())
     cells = _module(design)["cells"]
     took = _read_delays(delays)
-    for copy, register in replicate_registers(_module(design), device).items():
-        took.copy(register, copy)
+    for copy, cell in replicate(_module(design), device).items():
+        took.copy(cell, copy)
     names = tuple(cells)
     where = _Places(cells, device)
     nets = _Nets(cells, took)

@@ -1,7 +1,7 @@
-"""Registers that many cells hang on, once more for each region that these are in.
+"""Registers and lookup tables that many cells hang on, once more for each region that these are in.
 
-A net with a thousand sinks is routed as a tree from one register; its last branches are as late as
-all of a path should be. Copies of the register, each beside those that it drives, have short nets.
+A net with a thousand sinks is routed as one tree; its last branches are as late as all of a path
+should be. Copies of its driver, each beside those that it drives, have short nets.
 """
 
 import re
@@ -12,10 +12,12 @@ from typing import Any
 
 from hw.bitstream.boards import Device
 
-__all__ = ["replicate_registers"]
+__all__ = ["replicate"]
 
-#: Sinks of a register, at most; more only inside of one tile.
+#: Sinks of a cell, at most; more only inside of one tile.
 _MOST_SINKS = 128
+#: What can be copied: its output, and where in a tile a copy goes.
+_KINDS = {"TRELLIS_FF": ("Q", "SLICEA.FF0"), "TRELLIS_COMB": ("F", "SLICEA.K0")}
 
 _TILE = re.compile(r"X(\d+)/Y(\d+)/")
 
@@ -23,14 +25,14 @@ Tile = tuple[int, int]
 Pin = tuple[str, str]
 
 
-def replicate_registers(module: dict[str, Any], device: Device, *,
-                        most: int = _MOST_SINKS) -> dict[str, str]:
-    """Add copies of registers to a placed design, and divide their sinks among them.
+def replicate(module: dict[str, Any], device: Device, *, most: int = _MOST_SINKS) -> dict[str, str]:
+    """Add copies of cells to a placed design, and divide their sinks among them.
 
-    All sinks in a tile stay with one register, since the registers of a tile have the same reset,
-    and those of a slice the same enable. A copy is put into the nearest logic tile without any
-    register or memory. Registers with an asynchronous reset are left alone: two would not leave it
-    in the same cycle.
+    All sinks in a tile stay with one cell, since the registers of a tile have the same reset, and
+    those of a slice the same enable. A register's copy is put into the nearest logic tile without
+    any register, a lookup table's where the first slice is without any; both where there is no
+    memory. Registers with an asynchronous reset are left alone: two would not leave it in the same
+    cycle.
 
     Parameters
     ----------
@@ -39,42 +41,50 @@ def replicate_registers(module: dict[str, Any], device: Device, *,
     device
         With its logic tiles.
     most
-        Sinks of a register from which on it gets copies.
+        Sinks of a cell from which on it gets copies.
 
     Returns
     -------
-    Which register each new one is a copy of.
+    Which cell each new one is a copy of.
     """
     cells = module["cells"]
     sinks: dict[int, list[Pin]] = defaultdict(list)
-    free = set(device.logic)
+    free = {kind: set(device.logic) for kind in _KINDS}
     highest = 0
     for name, cell in cells.items():
-        if (cell["type"] in ("TRELLIS_FF", "TRELLIS_RAMW")
+        tile, bel = _tile(cell), cell["attributes"]["NEXTPNR_BEL"]
+        if (cell["type"] == "TRELLIS_RAMW"
                 or cell["parameters"].get("MODE") in ("DPRAM", "RAMW_BLOCK")):
-            free.discard(_tile(cell))
+            for tiles in free.values():
+                tiles.discard(tile)
+        elif cell["type"] == "TRELLIS_FF" or "/SLICEA.K" in bel:
+            free[cell["type"]].discard(tile)
         for port, bits in cell["connections"].items():
             highest = max([highest, *(bit for bit in bits if isinstance(bit, int))])
-            if bits and cell["port_directions"][port] == "input":
+            # What goes to DI comes from the lookup table beside it.
+            if bits and port != "DI" and cell["port_directions"][port] == "input":
                 sinks[bits[0]].append((name, port))
     copies: dict[str, str] = {}
     for name, cell in list(cells.items()):
-        if cell["type"] != "TRELLIS_FF" or cell["parameters"].get("SRMODE") == "ASYNC":
+        kind, has = cell["type"], cell["parameters"]
+        if (kind not in _KINDS or has.get("SRMODE") == "ASYNC"
+                or has.get("MODE", "LOGIC") != "LOGIC"):
             continue
-        [bit] = cell["connections"].get("Q") or [None]
+        output, place = _KINDS[kind]
+        [bit] = cell["connections"].get(output) or [None]
         if len(sinks[bit]) <= most:
             continue
         regions = sorted(_regions(cells, sinks[bit], most),
                          key=lambda pins: _distance(_middle(cells, pins), _tile(cell)))
-        for n, pins in enumerate(regions[1:], 1):  # the register itself keeps the nearest
-            if not free:
+        for n, pins in enumerate(regions[1:], 1):  # the cell itself keeps the nearest
+            if not free[kind]:
                 break
             middle = _middle(cells, pins)
-            x, y = min(free, key=lambda tile: (_distance(tile, middle), tile))
-            free.discard((x, y))
+            x, y = min(free[kind], key=lambda tile: (_distance(tile, middle), tile))
+            free[kind].discard((x, y))
             highest += 1
             copy = f"{name}$copy_{n}"
-            cells[copy] = _copy(cell, highest, f"X{x}/Y{y}/SLICEA.FF0")
+            cells[copy] = _copy(cell, output, highest, f"X{x}/Y{y}/{place}")
             module["netnames"][copy] = {"hide_name": 1, "bits": [highest], "attributes": {}}
             copies[copy] = name
             for sink, port in pins:
@@ -82,11 +92,11 @@ def replicate_registers(module: dict[str, Any], device: Device, *,
     return copies
 
 
-def _copy(cell: Mapping[str, Any], bit: int, bel: str) -> dict[str, Any]:
-    """The register with another output, elsewhere: its input comes over a wire."""
+def _copy(cell: Mapping[str, Any], output: str, bit: int, bel: str) -> dict[str, Any]:
+    """The cell with another output, elsewhere: a register's input comes over a wire."""
     made = deepcopy(dict(cell))
     wired, ways = made["connections"], made["port_directions"]
-    wired["Q"] = [bit]
+    wired[output] = [bit]
     if wired.get("DI"):
         wired["M"], ways["M"] = wired.pop("DI"), ways.pop("DI")
         made["parameters"]["SD"] = "0 "

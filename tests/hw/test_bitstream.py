@@ -84,8 +84,11 @@ if "--no-route" in sys.argv:
 pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"])
 pathlib.Path(options["--write"]).write_text({cells!r})
 reports = {reports!r}
-pathlib.Path(options["--report"]).write_text(json.dumps(
-    reports[int(options["--seed"]) % len(reports)]))
+report = reports[int(options["--seed"]) % len(reports)]
+if "--sdc" in options:  # asks for half as much again
+    for clock in report["fmax"].values():
+        clock["constraint"] *= 1.5
+pathlib.Path(options["--report"]).write_text(json.dumps(report))
 """
 
 
@@ -210,7 +213,7 @@ for name in ("--json", "--sdc"):
     moved = json.loads((tmp_path / "out" / "second--json").read_text())
     assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
     assert (tmp_path / "out" / "second--sdc").read_text() == (
-        "create_clock -period 20.0000000 [get_nets $glbnet$sdrio_clk]\n")
+        "create_clock -period 13.3333333 [get_nets $glbnet$sdrio_clk]\n")
     assert (tmp_path / "out" / "seed-1.anneal.log").read_text().startswith("before: wires 0, ")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert not any(name.endswith((".placed", ".moved", ".sdf", ".sdc", ".arrays", ".places"))

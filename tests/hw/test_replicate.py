@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hw.bitstream.boards import BOARDS
-from hw.bitstream.replicate import replicate_registers
+from hw.bitstream.replicate import replicate
 
 DEVICE = BOARDS["ulx3s-85f"].device
 CLOCK, RESET, DATA = 2, 3, 4
@@ -53,7 +53,7 @@ def driven(cells: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
 def test_sinks_are_divided_among_copies_of_the_same_register(seed: int, sinks: int) -> None:
     made = module(seed, sinks)
     before = copy.deepcopy(made["cells"])
-    copies = replicate_registers(made, DEVICE)
+    copies = replicate(made, DEVICE)
     cells = made["cells"]
     assert set(cells) == set(before) | set(copies)
     assert set(copies.values()) <= {"big"}
@@ -76,7 +76,7 @@ def test_sinks_are_divided_among_copies_of_the_same_register(seed: int, sinks: i
 
 def test_copies_are_alone_and_tiles_keep_one_reset() -> None:
     made = module(7, 500)
-    copies = replicate_registers(made, DEVICE)
+    copies = replicate(made, DEVICE)
     tiles, resets = defaultdict(list), defaultdict(set)
     for name, cell in made["cells"].items():
         tile = cell["attributes"]["NEXTPNR_BEL"].rsplit("/", 1)[0]
@@ -99,7 +99,7 @@ def test_a_region_is_smaller_than_what_the_register_drove() -> None:
         return max(xs) - min(xs) + max(ys) - min(ys)
 
     whole = spread([name for name, _ in driven(made["cells"])["big"]])
-    copies = replicate_registers(made, DEVICE)
+    copies = replicate(made, DEVICE)
     parts = driven(made["cells"])
     assert all(spread([name for name, _ in parts[one]]) < 0.8 * whole for one in copies)
 
@@ -110,7 +110,7 @@ def test_the_input_of_a_copy_comes_over_a_wire() -> None:
     big["connections"]["DI"] = big["connections"].pop("M")
     big["port_directions"]["DI"] = big["port_directions"].pop("M")
     big["parameters"]["SD"] = "1"
-    copies = replicate_registers(made, DEVICE)
+    copies = replicate(made, DEVICE)
     assert copies
     for name in copies:
         cell = made["cells"][name]
@@ -120,9 +120,44 @@ def test_the_input_of_a_copy_comes_over_a_wire() -> None:
     assert big["connections"]["DI"] == [DATA] and big["parameters"]["SD"] == "1"
 
 
+def test_a_lookup_table_is_copied_but_for_the_register_beside_it() -> None:
+    made = module(2, 300)
+    cells = made["cells"]
+    big, beside = cells["big"], register(cells["big"]["attributes"]["NEXTPNR_BEL"], 98, DI=10)
+    cells["big"] = {
+        "type": "TRELLIS_COMB", "parameters": {"MODE": "LOGIC", "INITVAL": "1010"},
+        "attributes": {"NEXTPNR_BEL": big["attributes"]["NEXTPNR_BEL"].replace("FF", "K")},
+        "port_directions": {"A": "input", "F": "output"}, "connections": {"A": [DATA], "F": [10]}}
+    cells["beside"] = beside
+    taken = {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in cells.items()}
+    copies = replicate(made, DEVICE)
+    assert copies and set(copies.values()) == {"big"}
+    assert beside["connections"]["DI"] == [10]
+    for name in copies:
+        own = cells[name]
+        assert own["parameters"] == cells["big"]["parameters"]
+        assert own["connections"]["A"] == [DATA]
+        bel = own["attributes"]["NEXTPNR_BEL"]
+        assert bel.endswith("/SLICEA.K0") and bel not in taken.values()
+    outputs = [cells[name]["connections"]["F"][0] for name in ("big", *copies)]
+    inputs = [bits for cell in cells.values() for port, bits in cell["connections"].items()
+              if port in ("LSR", "CE", "M", "DI")]
+    users = [inputs.count([out]) for out in outputs]
+    assert sum(users) == 302 and max(users) <= 129
+
+
+@pytest.mark.parametrize("mode", ["CCU2", "DPRAM"])
+def test_carries_and_memory_are_not_copied(mode: str) -> None:
+    made = module(2, 300)
+    big = made["cells"]["big"]
+    big.update(type="TRELLIS_COMB", parameters={"MODE": mode}, port_directions={"F": "output"},
+               connections={"F": [10]})
+    assert not replicate(made, DEVICE)
+
+
 def test_an_asynchronous_reset_stays_that_of_one_register() -> None:
     made = module(1, 300)
     made["cells"]["big"]["parameters"]["SRMODE"] = "ASYNC"
     before = copy.deepcopy(made)
-    assert not replicate_registers(made, DEVICE)
+    assert not replicate(made, DEVICE)
     assert made == before
