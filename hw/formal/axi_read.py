@@ -76,8 +76,11 @@ class ReadMasterRules(wiring.Component):
         ]
         # Halt: nothing new.
         halted, offering = Signal(), Signal()
-        m.d.sync += [halted.eq(dut.halt), offering.eq(dut.axi.arvalid & ~dut.axi.arready)]
-        m.d.comb += Assert(implies(halted & ~offering, ~dut.axi.arvalid))
+        was_idle = Signal()
+        m.d.sync += [halted.eq(dut.halt), offering.eq(dut.axi.arvalid & ~dut.axi.arready),
+                     was_idle.eq(dut.idle)]
+        m.d.comb += [Assert(implies(halted & ~offering, ~dut.axi.arvalid)),
+                     Assert(implies(halted & was_idle, dut.idle))]
         return m
 
 

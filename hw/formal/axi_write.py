@@ -98,9 +98,11 @@ class WriteMasterRules(wiring.Component):
             Assert(implies(split.valid & (lengths.level == 0) & (ready <= burst.more),
                            client.beats.ready)),
         ]
-        halted, offering = Signal(), Signal()
-        m.d.sync += [halted.eq(dut.halt), offering.eq(axi.awvalid & ~axi.awready)]
-        m.d.comb += Assert(implies(halted & ~offering, ~axi.awvalid))
+        halted, offering, was_idle = Signal(), Signal(), Signal()
+        m.d.sync += [halted.eq(dut.halt), offering.eq(axi.awvalid & ~axi.awready),
+                     was_idle.eq(dut.idle)]
+        m.d.comb += [Assert(implies(halted & ~offering, ~axi.awvalid)),
+                     Assert(implies(halted & was_idle, dut.idle))]
         return m
 
 
