@@ -136,9 +136,9 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
     results = (device.text, f"{name}.config", "--report", f"{name}.json", "--write",
                f"{name}.cells")
 
-    def run(log: str, *more: str) -> Used:
+    def run(log: str, *more: str, hurry: float = 1) -> Used:
         return find(program).run(
-            *options, *more, "--freq", f"{clock_hz / 1e6:g}", "--seed", str(seed),
+            *options, *more, "--freq", f"{hurry * clock_hz / 1e6:g}", "--seed", str(seed),
             "--timing-allow-fail", folder=folder, log=log, follow=lambda log: say(_phase(log)))
 
     first = f"{name}.log" if annealer is None else f"{name}.place.log"
@@ -158,7 +158,7 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
         clocks = folder / f"{name}.sdc"
         clocks.write_text("".join(_clocks((folder / first).read_text(errors="replace"))))
         took += run(f"{name}.log", "--json", moved.name, "--sdc", clocks.name, "--no-pack",
-                    "--no-place", *results)
+                    "--no-place", *results, hurry=_HURRY)
         for temporary in (placed, delays, moved, clocks):
             temporary.unlink()
     report = json.loads((folder / f"{name}.json").read_text())

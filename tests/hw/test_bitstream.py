@@ -209,6 +209,7 @@ for name in ("--json", "--sdc"):
     place, route = ((tmp_path / "out" / "calls").read_text().splitlines()[n] for n in (1, 2))
     assert "--json seed-1.netlist --lpf soc.lpf" in place and "--no-route" in place
     assert "--json seed-1.moved" in route and "--lpf" not in route
+    assert "--freq 50 " in place and "--freq 75 " in route
     assert "--no-pack --no-place" in route and "--textcfg seed-1.config" in route
     moved = json.loads((tmp_path / "out" / "second--json").read_text())
     assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
