@@ -30,7 +30,7 @@ def test_a_network_equals_onnx_runtime(tmp_path: Path, keep_tensors: bool) -> No
     result = verify_folder(build, engine="rtl")
     assert result.rtl is not None
     assert result.total_mismatches == 0 and result.passed
-    assert result.compared == (60 if keep_tensors else 9)
+    assert result.compared == (60 if keep_tensors else 8)
     assert result.rtl.memory_differs == 0 and not result.rtl.violations
     assert 0.3 < (result.rtl.utilization or 0) < 1
 
