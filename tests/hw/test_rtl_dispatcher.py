@@ -205,6 +205,19 @@ def test_wrong_instructions_are_refused(label: str, config: ArrayConfig, word: b
     assert b"".join(run.dispatched()) == program
 
 
+@pytest.mark.parametrize("beat", [3, -1])
+def test_every_bit_of_a_beat_can_be_wrong(beat: int) -> None:
+    """In the middle of an instruction, and in its last beat, which is looked at last."""
+    config, rng = CONFIGS["test-4x4"], random.Random(3)
+    isa, width = Isa(config), 8 * config.bus_bytes
+    start = beat % (isa.instruction_bytes // config.bus_bytes) * width
+    assert start >= isa.formats[Opcode.LOAD_LINEAR].bits, "a beat without fields"
+    good = int.from_bytes(random_instruction(isa, Opcode.LOAD_LINEAR, rng), "little")
+    for bit in range(start, start + width):
+        word = (good | 1 << bit).to_bytes(isa.instruction_bytes, "little")
+        assert Fetch(config, word + word).fault == (Fault.ILLEGAL_INSTRUCTION, 0, 0), bit
+
+
 def test_a_bus_error_is_blamed_on_the_instruction_that_it_hits() -> None:
     config = PRESETS["test-4x4"]
     program = random_program(config, 6, random.Random(3))
