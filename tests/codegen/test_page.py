@@ -135,7 +135,7 @@ def test_activity_adds_up_to_what_the_queues_did() -> None:
             spent = p.queues[queue]
             for name, cycles in (("busy", spent.busy), ("waiting", spent.wait),
                                  ("stalled", spent.stall)):
-                assert sum(states[name]) * p.cycles / bins == pytest.approx(cycles, abs=2)
+                assert sum(states[name]) * p.cycles / bins == pytest.approx(cycles)
             assert max(map(sum, zip(*states.values()))) <= 1.01
 
 
