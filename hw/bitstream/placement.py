@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hw.bitstream.boards import Device
-from hw.bitstream.replicate import replicate
+from hw.bitstream.replicate import MEMORY_MODES, replicate
 
 __all__ = ["PlacedDesign", "read_placed"]
 
@@ -202,7 +202,7 @@ class _Places:
             elif kind == "TRELLIS_COMB":
                 self.kind[n] = _LUT
                 self.carry[n] = has.get("MODE") == "CCU2"
-                if has.get("MODE") in ("DPRAM", "RAMW_BLOCK"):
+                if has.get("MODE") in MEMORY_MODES:
                     self.tile_kind[y * width + x] = _MEMORY
             elif kind == "TRELLIS_RAMW":
                 self.kind[n] = _WRITE_PORT

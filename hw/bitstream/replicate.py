@@ -12,7 +12,10 @@ from typing import Any
 
 from hw.bitstream.boards import Device
 
-__all__ = ["replicate"]
+__all__ = ["MEMORY_MODES", "replicate"]
+
+#: Lookup tables that are memory, or make room for its write port.
+MEMORY_MODES = ("DPRAM", "RAMW_BLOCK")
 
 #: Sinks of a cell, at most; more only inside of one tile.
 _MOST_SINKS = 128
@@ -54,7 +57,7 @@ def replicate(module: dict[str, Any], device: Device, *, most: int = _MOST_SINKS
     for name, cell in cells.items():
         tile, bel = _tile(cell), cell["attributes"]["NEXTPNR_BEL"]
         if (cell["type"] == "TRELLIS_RAMW"
-                or cell["parameters"].get("MODE") in ("DPRAM", "RAMW_BLOCK")):
+                or cell["parameters"].get("MODE") in MEMORY_MODES):
             for tiles in free.values():
                 tiles.discard(tile)
         elif cell["type"] == "TRELLIS_FF" or "/SLICEA.K" in bel:
