@@ -4,13 +4,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hw.bitstream.boards import Device
+from hw.bitstream.placement import GLOBAL, write_routed
 from hw.bitstream.refine import refine
-from hw.bitstream.tools import Tool, ToolError, Used, find
+from hw.bitstream.tools import Stopped, Tool, ToolError, Used, find
 
 __all__ = ["Placed", "Segment", "TimingPath", "pack", "place"]
 
@@ -24,14 +25,18 @@ _PHASE = re.compile(r"^Info: (Packing|Running main analytical placer|Running sim
 _ITERATION = re.compile(r"(?:iteration #|iter=)(\d+)")
 _CELL = re.compile(r'\s+"(.*)": \{$')
 _BEL = re.compile(r'\s+"NEXTPNR_BEL": "(.*)",?$')
-#: The router of a refined placement is asked for so much more than the clock. To it, a path that is
-#: estimated to be in time does not matter, and its wires go where others leave room: a wire of 11
-#: tiles took 4.4 ns, and the design 14.7 instead of the 13.8 that were estimated.
+#: Times that a refined placement is routed at most.
+_ROUTES = 5
+#: How much more than what was reached is asked for the next time, as a share. Asked for more than a
+#: placement allows, nextpnr goes on without end: no wire is used twice, but paths are always late.
+_STEP = 0.08
+#: Iterations after which that is the case; where it comes to an end it takes up to 130.
+_MOST_ITERATIONS = 200
+#: Where it is the first time, what is late stays late, and so many times the clock is asked for:
+#: otherwise wires that are estimated to be in time may go anywhere.
 _HURRY = 1.5
 #: A clock whose frequency follows from that of a pin.
 _DERIVED = re.compile(r"Derived frequency constraint of ([\d.]+) MHz for net (\S+)")
-#: What nextpnr-ecp5 adds to the name of a net that goes everywhere.
-_GLOBAL = "$glbnet$"
 
 
 @dataclass(frozen=True)
@@ -130,53 +135,118 @@ def place(netlist: Path, device: Device, constraints: Path | None, *, clock_hz: 
         A tool is missing or fails, for example because the design does not fit.
     """
     folder, name = netlist.parent, f"seed-{seed}"
-    program, *options = device.place
+    nextpnr = _Nextpnr(device, folder, clock_hz, seed, say)
     pins: Sequence[str] = ("--out-of-context",) if constraints is None else (
         device.pins[0], constraints.name, *device.pins[1:])
-    results = (device.text, f"{name}.config", "--report", f"{name}.json", "--write",
-               f"{name}.cells")
-
-    def run(log: str, *more: str, hurry: float = 1) -> Used:
-        return find(program).run(
-            *options, *more, "--freq", f"{hurry * clock_hz / 1e6:g}", "--seed", str(seed),
-            "--timing-allow-fail", folder=folder, log=log, follow=lambda log: say(_phase(log)))
-
-    first = f"{name}.log" if annealer is None else f"{name}.place.log"
     placed, moved, delays = (folder / f"{name}.{kind}" for kind in ("placed", "moved", "sdf"))
+    log = f"{name}.log" if annealer is None else f"{name}.place.log"
     try:
-        took = run(first, "--json", netlist.name, *pins, *(
-            results if annealer is None
-            else ("--no-route", "--write", placed.name, "--sdf", delays.name)))
+        if annealer is None:
+            found, design = nextpnr.route(name, "--json", netlist.name, *pins)
+            design.unlink()
+            return found
+        took = nextpnr.run(log, "--json", netlist.name, *pins, "--no-route",
+                           "--write", placed.name, "--sdf", delays.name)
     except ToolError as error:
         if _TOO_LARGE.search(str(error)):
-            used = _utilisation((folder / first).read_text(errors="replace"))
+            used = _utilisation((folder / log).read_text(errors="replace"))
             raise ToolError(f"{error}\n{device.too_large(used)}") from error
         raise
-    if annealer is not None:
-        took += refine(annealer, placed, delays, moved, device, clock_hz=clock_hz, seed=seed,
-                       say=say)
-        clocks = folder / f"{name}.sdc"
-        clocks.write_text("".join(_clocks((folder / first).read_text(errors="replace"))))
-        took += run(f"{name}.log", "--json", moved.name, "--sdc", clocks.name, "--no-pack",
-                    "--no-place", *results, hurry=_HURRY)
-        for temporary in (placed, delays, moved, clocks):
-            temporary.unlink()
-    report = json.loads((folder / f"{name}.json").read_text())
-    cells = folder / f"{name}.cells"
-    bels = dict(_bels(cells))
-    cells.unlink()
-    return Placed(
-        seed=seed, paths=tuple(_paths(report, 1 if annealer is None else _HURRY)), took=took,
-        used={cell: n["used"] for cell, n in report["utilization"].items()},
-        available={cell: n["available"] for cell, n in report["utilization"].items()},
-        config=folder / f"{name}.config", bels=bels)
+    took += refine(annealer, placed, delays, moved, device, clock_hz=clock_hz, seed=seed, say=say)
+    placed.unlink()
+    delays.unlink()
+    found = _route(nextpnr, name, moved, _DERIVED.findall(
+        (folder / log).read_text(errors="replace")))
+    return replace(found, took=took + found.took)
 
 
-def _clocks(log: str) -> Iterator[str]:
-    """Clocks, as nextpnr derived them when it packed the design, for a run that only routes."""
-    for megahertz, net in _DERIVED.findall(log):
-        period = 1e3 / float(megahertz) / _HURRY
-        yield f"create_clock -period {period:.7f} [get_nets {_GLOBAL}{net}]\n"
+@dataclass(frozen=True)
+class _Nextpnr:
+    """nextpnr for a device, with a folder of files, a clock and a seed."""
+
+    device: Device
+    folder: Path
+    clock_hz: int
+    seed: int
+    say: Callable[[str], None]
+
+    def run(self, log: str, *more: str, asked: float = 1,
+            hopeless: Callable[[str], bool] = lambda _: False) -> Used:
+        """Run it, for `asked` times the clock."""
+        program, *options = self.device.place
+        return find(program).run(
+            *options, *more, "--freq", f"{asked * self.clock_hz / 1e6:.9g}",
+            "--seed", str(self.seed), "--timing-allow-fail", folder=self.folder, log=log,
+            follow=lambda end: self.say(_phase(end)), hopeless=hopeless)
+
+    def route(self, name: str, *more: str, asked: float = 1,
+              hopeless: Callable[[str], bool] = lambda _: False) -> tuple[Placed, Path]:
+        """Run it to the end: what comes out, and the design with all its wires."""
+        config, report, design = (
+            self.folder / f"{name}.{kind}" for kind in ("config", "json", "routed"))
+        took = self.run(f"{name}.log", *more, self.device.text, config.name,
+                        "--report", report.name, "--write", design.name, asked=asked,
+                        hopeless=hopeless)
+        found = json.loads(report.read_text())
+        counts = found["utilization"]
+        return Placed(
+            seed=self.seed, paths=tuple(_paths(found, asked)), took=took,
+            used={cell: n["used"] for cell, n in counts.items()},
+            available={cell: n["available"] for cell, n in counts.items()},
+            config=config, bels=dict(_bels(design))), design
+
+
+def _route(nextpnr: _Nextpnr, name: str, moved: Path, clocks: Sequence[tuple[str, str]]) -> Placed:
+    """Route a placement; then again what is late of it, as long as that makes it faster.
+
+    Parameters
+    ----------
+    moved
+        The placement; deleted.
+    clocks
+        Megahertz and nets, as nextpnr derived them when it packed the design; a run that only
+        routes does not.
+    """
+    constraints, source = nextpnr.folder / f"{name}.sdc", nextpnr.folder / f"{name}.source"
+
+    def route(n: int, source: Path, *, asked: float, late_again: bool = True
+              ) -> tuple[Placed, Path]:
+        constraints.write_text("".join(
+            f"create_clock -period {1e3 / (asked * float(megahertz)):.7f} "
+            f"[get_nets {GLOBAL}{net}]\n" for megahertz, net in clocks))
+        return nextpnr.route(
+            f"{name}.route-{n}", "--json", source.name, "--sdc", constraints.name, "--no-pack",
+            "--no-place", *(["--tmg-ripup"] if late_again else []), asked=asked,
+            hopeless=lambda log: late_again and _iteration(log) > _MOST_ITERATIONS)
+
+    took, step = Used(0, 0), _STEP
+    try:
+        best, design = route(1, moved, asked=1)
+    except Stopped as stopped:
+        took += stopped.used
+        best, design = route(1, moved, asked=_HURRY, late_again=False)
+    took += best.took
+    moved.unlink()
+    for n in range(2, _ROUTES + 1):
+        if best.reached >= 1:
+            break
+        write_routed(design, source)
+        try:
+            found, routed = route(n, source, asked=min(1, best.reached * (1 + step)))
+        except Stopped as stopped:
+            took += stopped.used
+            step /= 2
+            continue
+        took += found.took
+        if found.reached > best.reached:
+            best, found, design, routed = found, best, routed, design
+        else:
+            step /= 2
+        for slower in (found.config, routed):
+            slower.unlink()
+    for temporary in (source, constraints, design):
+        temporary.unlink(missing_ok=True)
+    return replace(best, took=took)
 
 
 def _utilisation(log: str) -> list[tuple[str, int, int]]:
@@ -190,28 +260,33 @@ def _phase(log: str) -> str:
     phases = list(_PHASE.finditer(log))
     if not phases:
         return ""
-    iterations = _ITERATION.findall(log, phases[-1].end())
-    return phases[-1][1] + (f", iteration {iterations[-1]}" if iterations else "")
+    iteration = _iteration(log[phases[-1].end():])
+    return phases[-1][1] + (f", iteration {iteration}" if iteration else "")
 
 
-def _paths(report: dict[str, Any], hurry: float) -> Iterator[TimingPath]:
-    """Paths from clocks to clocks; the router was asked for `hurry` times the clocks."""
+def _iteration(log: str) -> int:
+    """The last iteration; 0 if there is none."""
+    return int((_ITERATION.findall(log) or [0])[-1])
+
+
+def _paths(report: dict[str, Any], asked: float) -> Iterator[TimingPath]:
+    """Paths from clocks to clocks; nextpnr was asked for `asked` times the clocks."""
     clocks = report["fmax"]
     for path in report["critical_paths"]:
         (first, start), (last, end) = (path[at].rpartition(" ")[::2] for at in ("from", "to"))
         if start not in clocks or end not in clocks:
             continue  # from or to a pin
         segments = tuple(Segment(s["type"], s["to"]["cell"], s["delay"]) for s in path["path"])
-        asked = max(clocks[start]["constraint"], clocks[end]["constraint"]) / hurry
+        wanted = max(clocks[start]["constraint"], clocks[end]["constraint"]) / asked
         if start == end:
             reached = clocks[start]["achieved"]
         else:
             reached = 1e3 / sum(s.nanoseconds for s in segments) / (1 if first == last else 2)
-        yield TimingPath(_clock(start), _clock(end), asked, reached, segments)
+        yield TimingPath(_clock(start), _clock(end), wanted, reached, segments)
 
 
 def _clock(net: str) -> str:
-    return net.removeprefix(_GLOBAL).removesuffix("$SB_IO_IN_$glb_clk")
+    return net.removeprefix(GLOBAL).removesuffix("$SB_IO_IN_$glb_clk")
 
 
 def _bels(design: Path) -> Iterator[tuple[str, str]]:

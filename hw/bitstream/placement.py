@@ -21,7 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from hw.bitstream.boards import Device
 from hw.bitstream.replicate import MEMORY_MODES, replicate
 
-__all__ = ["PlacedDesign", "read_placed"]
+__all__ = ["GLOBAL", "PlacedDesign", "read_placed", "write_routed"]
+
+#: What nextpnr-ecp5 adds to the name of a net that goes everywhere.
+GLOBAL = "$glbnet$"
 
 #: Kinds of cells, besides those of macros, which are numbered from 2: annealer/design.h.
 _LUT, _FF, _FIRST_MACRO, _WRITE_PORT, _FIXED = 0, 1, 2, 254, 255
@@ -115,11 +118,7 @@ class PlacedDesign:
                     continue
             moved += bel != cell["attributes"]["NEXTPNR_BEL"]
             cell["attributes"]["NEXTPNR_BEL"] = bel
-        # Else these would count, and not those of the command line.
-        settings = _module(self.design)["settings"]
-        for name in ("router", "seed", "target_freq"):
-            settings.pop(name, None)
-        path.write_text(json.dumps(self.design))
+        _write(self.design, path)
         return moved
 
 
@@ -161,6 +160,25 @@ def read_placed(netlist: Path, delays: Path, device: Device) -> PlacedDesign:
         array(nets.setup, floats), array(nets.first_way, integers), array(nets.way_net, integers),
         array(nets.way_delay, floats), array(device.wire_delays, floats),
         array(device.wire_capacity, floats)), device)
+
+
+def write_routed(routed: Path, path: Path) -> None:
+    """Write what nextpnr routed, for it to go on from there."""
+    design = json.loads(routed.read_text())
+    for name, net in _module(design)["netnames"].items():
+        # Clocks are routed anew, and what has no wires must not say so.
+        if name.startswith(GLOBAL) or not net["attributes"].get("ROUTING"):
+            net["attributes"].pop("ROUTING", None)
+    _write(design, path)
+
+
+def _write(design: Mapping[str, Any], path: Path) -> None:
+    """Write a design without the settings that would count more than those of the command line."""
+    module = _module(design)
+    module["settings"] = {
+        name: value for name, value in module["settings"].items()
+        if name not in ("seed", "target_freq") and not name.startswith("router")}
+    path.write_text(json.dumps(design))
 
 
 def _module(design: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Tool", "ToolError", "Used", "find"]
+__all__ = ["Stopped", "Tool", "ToolError", "Used", "find"]
 
 #: Where wheels put their programs.
 _BIN = Path(sys.executable).parent
@@ -18,10 +18,6 @@ _BIN = Path(sys.executable).parent
 _LINES, _TAIL_BYTES = 12, 1 << 16
 #: Seconds between two looks at a running tool.
 _POLL = 0.1
-
-
-class ToolError(Exception):
-    """A tool is missing or failed; the message says which, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,24 @@ class Used:
     def __add__(self, other: "Used") -> "Used":
         """One after the other."""
         return Used(self.seconds + other.seconds, max(self.megabytes, other.megabytes))
+
+
+class ToolError(Exception):
+    """A tool is missing or failed; the message says which, and what to do.
+
+    Parameters
+    ----------
+    used
+        What it took until then.
+    """
+
+    def __init__(self, message: str, used: Used = Used(0, 0)) -> None:
+        super().__init__(message)
+        self.used = used
+
+
+class Stopped(ToolError):
+    """A tool was stopped because it did not get on."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +73,36 @@ class Tool:
         return f"{self.program.name} {found.group(1) if found else 'unknown'}"
 
     def run(self, *arguments: str, folder: Path, log: str,
-            follow: Callable[[str], None] = lambda _: None) -> Used:
+            follow: Callable[[str], None] = lambda _: None,
+            hopeless: Callable[[str], bool] = lambda _: False) -> Used:
         """Run in `folder`, with all output to the file `log` there.
 
         Parameters
         ----------
         follow
             Called now and then with the end of the log.
+        hopeless
+            Likewise; says whether to stop.
 
         Raises
         ------
         ToolError
             It ends with another status than 0; the message has its errors, or the end of its
             output.
+        Stopped
+            It was hopeless.
         """
         with open(folder / log, "w") as output:
             process = subprocess.Popen([self.program, *arguments], cwd=folder, stdout=output,
                                        stderr=subprocess.STDOUT)
+            stopped = False
             try:
                 while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-                    follow(_tail(folder / log))
+                    end = _tail(folder / log)
+                    follow(end)
+                    if not stopped and hopeless(end):
+                        stopped = True
+                        process.kill()
                     time.sleep(_POLL)
             except BaseException:
                 process.kill()
@@ -86,14 +110,18 @@ class Tool:
                 raise
         _, status, usage = ended
         process.returncode = os.waitstatus_to_exitcode(status)
+        used = Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        if stopped:
+            raise Stopped(f"{self.name} was stopped, since it did not get on; see "
+                          f"{str(folder / log)!r}", used)
         if process.returncode:
             lines = _tail(folder / log).splitlines()
             errors = [line for line in lines if re.match(r"error\b", line, re.I)]
             said = "\n".join(f"  {_shorten(line)}" for line in (errors or lines)[-_LINES:])
             raise ToolError(f"{self.name} must end with status 0, not {process.returncode}; it "
                             f"said:\n{said or '  nothing'}\nall of it is in "
-                            f"{str(folder / log)!r}")
-        return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+                            f"{str(folder / log)!r}", used)
+        return used
 
 
 def _tail(log: Path) -> str:

@@ -26,18 +26,17 @@ NETLIST = json.dumps({"modules": {"soc": {"ports": {"clk": {"bits": [2]}}, "cell
         ("macrame.array.pe_0", "MULT18X18D"), ("macrame.\\load.x_CCU2C_S0", "CCU2C"),
         ("macrame.load.y", "LUT4"), ("VexRiscv.y", "TRELLIS_FF"), ("soc_files_z", "DP16KD"))}}}},
     indent=2)
-CELLS = """\
-    "macrame.array.pe_0": {
-      "attributes": {
-        "NEXTPNR_BEL": "X4/Y3/MULT18_0",
-      }
-    },
-    "macrame.load.y": {
-      "parameters": {
-      },
-      "attributes": {
-        "NEXTPNR_BEL": "X7/Y2/SLICEB.K1"
-"""
+#: What is routed: as nextpnr writes it, with a clock, a wire, and a net without wires.
+ROUTED = json.dumps({"modules": {"top": {
+    "settings": {"router2/bbMargin/x": "3", "router/tmg_ripup": "0 ", "target_freq": "5e7",
+                 "seed": "1", "placer": "static"},
+    "cells": {
+        "macrame.array.pe_0": {"attributes": {"NEXTPNR_BEL": "X4/Y3/MULT18_0"}},
+        "macrame.load.y": {"parameters": {}, "attributes": {"NEXTPNR_BEL": "X7/Y2/SLICEB.K1"}}},
+    "netnames": {
+        "$glbnet$sdrio_clk": {"attributes": {"ROUTING": "G_HPBX0;;1"}},
+        "wire": {"attributes": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}},
+        "no_wire": {"attributes": {"ROUTING": ""}}}}}}, indent=2)
 
 
 def report(system: float = 57.0, crossing: tuple[float, ...] = (0.5, 6.0, 0.1)) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def report(system: float = 57.0, crossing: tuple[float, ...] = (0.5, 6.0, 0.1)) 
 
 TOOL = """\
 #!{python} -SEs
-import json, pathlib, sys
+import json, pathlib, sys, time
 if sys.argv[1:] == ["--version"]:
     print('"x" -- Next Generation Place and Route (Version nextpnr-0.11.1)')
     sys.exit()
@@ -81,13 +80,21 @@ if "--no-route" in sys.argv:
     pathlib.Path(options["--sdf"]).write_text("(DELAYFILE)")
     print("Info:     Derived frequency constraint of 50.0 MHz for net sdrio_clk")
     sys.exit()
-pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"])
-pathlib.Path(options["--write"]).write_text({cells!r})
 reports = {reports!r}
-report = reports[int(options["--seed"]) % len(reports)]
-if "--sdc" in options:  # asks for half as much again
-    for clock in report["fmax"].values():
-        clock["constraint"] *= 1.5
+by_route = reports[int(options["--seed"]) % len(reports)]
+route = int(options["--report"].split(".")[-2].removeprefix("route-"))
+if "--tmg-ripup" not in sys.argv:
+    route += 1
+report = by_route[min(route, len(by_route)) - 1]
+if report is None:
+    print("Info:     iter=200 wires=9 overused=1", flush=True)
+    time.sleep(0.1)
+    print("Info:     iter=201 wires=9 overused=1", flush=True)
+    time.sleep(60)
+for clock in report["fmax"].values():
+    clock["constraint"] *= float(options["--freq"]) / 50
+pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"] + f" route {{route}}")
+pathlib.Path(options["--write"]).write_text({routed!r})
 pathlib.Path(options["--report"]).write_text(json.dumps(report))
 """
 
@@ -108,7 +115,22 @@ class Tools:
 
     def reports(self, *reports: dict[str, Any]) -> None:
         """What nextpnr finds, by seed."""
-        self.make("nextpnr-ecp5", PLACE.format(placed=PLACED, cells=CELLS, reports=reports))
+        self.routes(*((report,) for report in reports))
+
+    def routes(self, *reports: tuple[dict[str, Any] | None, ...], before: str = "") -> None:
+        """What nextpnr finds, by seed, each time that it routes; None if it does not end.
+
+        Parameters
+        ----------
+        before
+            What it does first.
+        """
+        self.make("nextpnr-ecp5",
+                  before + PLACE.format(placed=PLACED, routed=ROUTED, reports=reports))
+
+    def calls(self) -> list[str]:
+        """What was run, with its options."""
+        return (self.folder.parent / "out" / "calls").read_text().splitlines()
 
 
 @pytest.fixture()
@@ -160,7 +182,7 @@ def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
     assert "the boot ROM is empty" in out.out and out.err == ""
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"board.bit", "floorplan.png", "hardware.json"} < names
-    assert not any(name.endswith((".tmp", ".cells", ".netlist", ".moved")) for name in names)
+    assert not any(name.endswith((".tmp", ".routed", ".netlist", ".moved")) for name in names)
 
 
 def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Path,
@@ -170,16 +192,16 @@ def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Pat
     found = made(tmp_path / "out")
     assert found["seed"] == 2 and found["reached_hz"] == 55_500_000
     assert [run["seed"] for run in found["seeds"]] == [1, 2, 3]
-    assert (tmp_path / "out" / "board.bit").read_text() == "seed 2"
+    assert (tmp_path / "out" / "board.bit").read_text() == "seed 2 route 1"
     assert capsys.readouterr().out.count("51.0") == 1
 
 
 def test_macros_have_sites_before_nextpnr_begins(played: Tools, tmp_path: Path) -> None:
-    played.make("nextpnr-ecp5", """
+    played.routes((report(),), before="""
 if "--no-pack" not in sys.argv:
     module = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["soc"]
     pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]))
-""" + PLACE.format(placed=PLACED, cells=CELLS, reports=[report()]))
+""")
     netlist = json.loads(NETLIST)
     cells = netlist["modules"]["soc"]["cells"]
     # without a wire, every site is as good as any other
@@ -199,26 +221,88 @@ if "--no-pack" not in sys.argv:
     assert found["took"]["macros"]["seconds"] > 0
 
 
-def test_what_is_placed_is_refined_and_then_routed(played: Tools, tmp_path: Path) -> None:
-    played.make("nextpnr-ecp5", """
+#: Keeps what nextpnr is given to route.
+KEEP = """
 for name in ("--json", "--sdc"):
     if name in options and "--no-pack" in sys.argv:
-        pathlib.Path("second" + name).write_text(pathlib.Path(options[name]).read_text())
-""" + PLACE.format(placed=PLACED, cells=CELLS, reports=[report()]))
+        kept = options["--report"].split(".")[1] + name
+        pathlib.Path(kept).write_text(pathlib.Path(options[name]).read_text())
+"""
+
+
+def test_what_is_placed_is_refined_and_then_routed(played: Tools, tmp_path: Path) -> None:
+    played.routes((report(),), before=KEEP)
     assert make(tmp_path / "out") == 0
-    place, route = ((tmp_path / "out" / "calls").read_text().splitlines()[n] for n in (1, 2))
+    place, route = played.calls()[1:3]
     assert "--json seed-1.netlist --lpf soc.lpf" in place and "--no-route" in place
     assert "--json seed-1.moved" in route and "--lpf" not in route
-    assert "--freq 50 " in place and "--freq 75 " in route
-    assert "--no-pack --no-place" in route and "--textcfg seed-1.config" in route
-    moved = json.loads((tmp_path / "out" / "second--json").read_text())
+    assert "--freq 50 " in place and "--freq 50 " in route
+    assert "--no-pack --no-place --tmg-ripup" in route
+    assert "--textcfg seed-1.route-1.config" in route
+    moved = json.loads((tmp_path / "out" / "route-1--json").read_text())
     assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
-    assert (tmp_path / "out" / "second--sdc").read_text() == (
-        "create_clock -period 13.3333333 [get_nets $glbnet$sdrio_clk]\n")
+    assert (tmp_path / "out" / "route-1--sdc").read_text() == (
+        "create_clock -period 20.0000000 [get_nets $glbnet$sdrio_clk]\n")
     assert (tmp_path / "out" / "seed-1.anneal.log").read_text().startswith("before: wires 0, ")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert not any(name.endswith((".placed", ".moved", ".sdf", ".sdc", ".arrays", ".places"))
-                   for name in names)
+    assert not any(name.endswith((".placed", ".moved", ".routed", ".source", ".sdf", ".sdc",
+                                  ".arrays", ".places")) for name in names)
+
+
+def freq(call: str) -> float:
+    """What nextpnr was asked for, MHz."""
+    found = re.search(r"--freq (\S+)", call)
+    assert found
+    return float(found[1])
+
+
+def test_what_is_late_is_routed_again_until_it_is_in_time(played: Tools, tmp_path: Path) -> None:
+    played.routes((report(45.0), report(48.0), report(50.5), report(60.0)), before=KEEP)
+    assert make(tmp_path / "out") == 0
+    found = made(tmp_path / "out")
+    assert found["reached_hz"] == 50_500_000
+    assert found["paths"][0]["asked_mhz"] == 50
+    assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 3"
+    routes = [call for call in played.calls() if "--tmg-ripup" in call]
+    # each time 8 % more than it was, but not more than is wanted
+    assert [freq(call) for call in routes] == [50, 48.6, 50]
+    assert all("--json seed-1.source" in call for call in routes[1:])
+    assert (tmp_path / "out" / "route-2--sdc").read_text() == (
+        "create_clock -period 20.5761317 [get_nets $glbnet$sdrio_clk]\n")
+    # it goes on from all wires but those of clocks, with none of the settings of before
+    module = json.loads((tmp_path / "out" / "route-2--json").read_text())["modules"]["top"]
+    assert module["settings"] == {"placer": "static"}
+    assert {name: net["attributes"] for name, net in module["netnames"].items()} == {
+        "$glbnet$sdrio_clk": {}, "wire": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}, "no_wire": {}}
+    assert [path.name for path in (tmp_path / "out").glob("*.config")] == ["seed-1.route-3.config"]
+
+
+def test_what_got_slower_is_dropped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
+    played.routes((report(40.0), report(39.0), report(41.0), report(41.0), report(42.0),
+                   report(60.0)))
+    assert make(tmp_path / "out") == 0
+    assert made(tmp_path / "out")["reached_hz"] == 42_000_000
+    assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 5"
+    assert [freq(call) for call in played.calls()[2:7]] == pytest.approx(
+        [50, 40 * 1.08, 40 * 1.04, 41 * 1.04, 41 * 1.02], rel=1e-5)
+
+
+def test_routing_without_end_is_stopped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
+    played.routes((report(45.0), None, report(46.0), report(55.0)))
+    assert make(tmp_path / "out") == 0
+    assert made(tmp_path / "out")["reached_hz"] == 55_000_000
+    assert [freq(call) for call in played.calls()[2:6]] == pytest.approx(
+        [50, 45 * 1.08, 45 * 1.04, 46 * 1.04], rel=1e-5)
+
+
+def test_a_placement_that_cannot_be_in_time_is_routed_nevertheless(
+        played: Tools, tmp_path: Path) -> None:
+    played.routes((None, report(45.0), report(52.0)))
+    assert make(tmp_path / "out") == 0
+    assert made(tmp_path / "out")["reached_hz"] == 52_000_000
+    first, second, third, _ = played.calls()[2:6]
+    assert "--tmg-ripup" not in second
+    assert [freq(call) for call in (first, second, third)] == [50, 75, 48.6]
 
 
 def test_too_many_macros_are_told_without_nextpnr(played: Tools, tmp_path: Path,
