@@ -159,7 +159,7 @@ _LFE5U_85F = Device(
         "MULT18X18D": _ecp5_85k_sites("MULT18_", _DSP_ROWS, {0: 0, 1: 1, 4: 4, 5: 5})}),
     logic=tuple((x, y) for y in range(2, 94) if y not in (*_EBR_ROWS, *_DSP_ROWS)
                 for x in range(2, 125)),
-    wire_delays=(600, 550, 170, 100, 75, 8), wire_capacity=(62, 50))
+    wire_delays=(550, 600, 70, 108, 57, 3), wire_capacity=(62, 50))
 
 _FLIP_FLOPS = ("SB_DFF", "SB_DFFE", *(f"SB_DFF{enable}{kind}" for enable in ("", "E")
                                       for kind in ("R", "S", "SR", "SS")))
