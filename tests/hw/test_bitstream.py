@@ -5,157 +5,16 @@ The real tools are in tests/rtl/test_bitstream.py.
 
 import json
 import os
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-import hw.bitstream.flow
 from hw.__main__ import main
-from hw.bitstream import tools
-from hw.bitstream.place import _phase
 from hw.bitstream.report import summary
-from hw.spec.config import PRESETS, ArrayConfig
-
-SYSTEM, SDRAM = "$glbnet$soc_files_crg_clkout0", "$glbnet$sdrio_clk"
-NETLIST = json.dumps({"modules": {"soc": {"ports": {"clk": {"bits": [2]}}, "cells": {
-    name: {"type": kind, "attributes": {}, "connections": {"C": [2, "0"]}} for name, kind in (
-        ("macrame.array.pe_0", "MULT18X18D"), ("macrame.\\load.x_CCU2C_S0", "CCU2C"),
-        ("macrame.load.y", "LUT4"), ("VexRiscv.y", "TRELLIS_FF"), ("soc_files_z", "DP16KD"))}}}},
-    indent=2)
-#: What is routed: as nextpnr writes it, with a clock, a wire, and a net without wires.
-ROUTED = json.dumps({"modules": {"top": {
-    "settings": {"router2/bbMargin/x": "3", "router/tmg_ripup": "0 ", "target_freq": "5e7",
-                 "seed": "1", "placer": "static"},
-    "cells": {
-        "macrame.array.pe_0": {"attributes": {"NEXTPNR_BEL": "X4/Y3/MULT18_0"}},
-        "macrame.load.y": {"parameters": {}, "attributes": {"NEXTPNR_BEL": "X7/Y2/SLICEB.K1"}}},
-    "netnames": {
-        "$glbnet$sdrio_clk": {"attributes": {"ROUTING": "G_HPBX0;;1"}},
-        "wire": {"attributes": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}},
-        "no_wire": {"attributes": {"ROUTING": ""}}}}}}, indent=2)
-
-
-def report(system: float = 57.0, crossing: tuple[float, ...] = (0.5, 6.0, 0.1)) -> dict[str, Any]:
-    """As nextpnr writes it: names and structure of a real one."""
-    def path(start: str, end: str, delays: tuple[float, ...]) -> dict[str, Any]:
-        kinds = ("clk-to-q", "routing", "setup")
-        cells = ("soc_files_a", "macrame.load.y", "macrame.array.pe_0")
-        return {"from": start, "to": end, "path": [
-            {"type": kind, "delay": delay, "from": {"cell": "x"}, "to": {"cell": cell}}
-            for kind, cell, delay in zip(kinds, cells, delays)]}
-    return {
-        "fmax": {SDRAM: {"achieved": 138.0, "constraint": 100},
-                 SYSTEM: {"achieved": system, "constraint": 50}},
-        "critical_paths": [
-            path(f"posedge {SYSTEM}", f"posedge {SYSTEM}", (0.5, 16.5, 0.5)),
-            path("<async>", f"posedge {SYSTEM}", (0.0, 90.0, 0.0)),
-            path(f"posedge {SYSTEM}", f"posedge {SDRAM}", crossing)],
-        "utilization": {name: {"used": n, "available": 100 * n} for name, n in (
-            ("TRELLIS_COMB", 3), ("TRELLIS_FF", 4), ("MULT18X18D", 1), ("DP16KD", 2))}}
-
-
-TOOL = """\
-#!{python} -SEs
-import json, pathlib, sys, time
-if sys.argv[1:] == ["--version"]:
-    print('"x" -- Next Generation Place and Route (Version nextpnr-0.11.1)')
-    sys.exit()
-with open("calls", "a") as calls:
-    print(*sys.argv[1:], file=calls)
-options = dict(zip(sys.argv[1:], sys.argv[2:]))
-{body}
-"""
-#: What is moved before it is routed: a lookup table.
-PLACED = json.dumps({"modules": {"top": {"settings": {}, "cells": {"macrame.load.y": {
-    "type": "TRELLIS_COMB", "parameters": {"MODE": "LOGIC"},
-    "attributes": {"NEXTPNR_BEL": "X7/Y2/SLICEB.K1"}, "port_directions": {"F": "output"},
-    "connections": {"F": [2]}}}}}})
-PLACE = """\
-if "--no-route" in sys.argv:
-    pathlib.Path(options["--write"]).write_text({placed!r})
-    pathlib.Path(options["--sdf"]).write_text("(DELAYFILE)")
-    print("Info:     Derived frequency constraint of 50.0 MHz for net sdrio_clk")
-    sys.exit()
-reports = {reports!r}
-by_route = reports[int(options["--seed"]) % len(reports)]
-route = int(options["--report"].split(".")[-2].removeprefix("route-"))
-if "--tmg-ripup" not in sys.argv:
-    route += 1
-report = by_route[min(route, len(by_route)) - 1]
-if report is None:
-    print("Info:     iter=200 wires=9 overused=1", flush=True)
-    time.sleep(0.1)
-    print("Info:     iter=201 wires=9 overused=1", flush=True)
-    time.sleep(60)
-for clock in report["fmax"].values():
-    clock["constraint"] *= float(options["--freq"]) / 50
-pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"] + f" route {{route}}")
-pathlib.Path(options["--write"]).write_text({routed!r})
-pathlib.Path(options["--report"]).write_text(json.dumps(report))
-"""
-
-
-class Tools:
-    """Tools on PATH that do what a test says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.make("yosys", f"pathlib.Path('netlist.json').write_text({NETLIST!r})")
-        self.reports(report())
-        self.make("ecppack", "import shutil; shutil.copy(sys.argv[2], sys.argv[3])")
-
-    def make(self, name: str, body: str) -> None:
-        path = self.folder / name
-        path.write_text(TOOL.format(python=sys.executable, body=body))
-        path.chmod(0o755)
-
-    def reports(self, *reports: dict[str, Any]) -> None:
-        """What nextpnr finds, by seed."""
-        self.routes(*((report,) for report in reports))
-
-    def routes(self, *reports: tuple[dict[str, Any] | None, ...], before: str = "") -> None:
-        """What nextpnr finds, by seed, each time that it routes; None if it does not end.
-
-        Parameters
-        ----------
-        before
-            What it does first.
-        """
-        self.make("nextpnr-ecp5",
-                  before + PLACE.format(placed=PLACED, routed=ROUTED, reports=reports))
-
-    def calls(self) -> list[str]:
-        """What was run, with its options."""
-        return (self.folder.parent / "out" / "calls").read_text().splitlines()
-
-
-@pytest.fixture()
-def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(tools, "_BIN", tmp_path)
-    monkeypatch.setattr(tools, "_POLL", 0.005)
-
-    def sources(board: str, config: ArrayConfig, *, clock_hz: int, sdram_rate: int,
-                boot: bytes) -> dict[str, str]:
-        return {"macrame.il": f"{config}", "soc.v": "", "soc.lpf": "", "soc_rom.init": f"{boot}"}
-
-    monkeypatch.setattr(hw.bitstream.flow, "sources", sources)
-    return Tools(folder)
-
-
-def make(folder: Path, *options: str) -> int:
-    return main(["bitstream", "--target", "test-4x4", *options, "-o", str(folder)])
-
-
-def made(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "hardware.json").read_text())
-    return found
+from hw.spec.config import PRESETS
+from tests.hw.played_tools import SDRAM, Tools, made, make, report
 
 
 def test_reports_what_it_takes_and_reaches(played: Tools, tmp_path: Path,
@@ -194,115 +53,6 @@ def test_each_seed_is_placed_and_the_fastest_packed(played: Tools, tmp_path: Pat
     assert [run["seed"] for run in found["seeds"]] == [1, 2, 3]
     assert (tmp_path / "out" / "board.bit").read_text() == "seed 2 route 1"
     assert capsys.readouterr().out.count("51.0") == 1
-
-
-def test_macros_have_sites_before_nextpnr_begins(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(),), before="""
-if "--no-pack" not in sys.argv:
-    module = json.loads(pathlib.Path(options["--json"]).read_text())["modules"]["soc"]
-    pathlib.Path("cells-" + options["--seed"]).write_text(json.dumps(module["cells"]))
-""")
-    netlist = json.loads(NETLIST)
-    cells = netlist["modules"]["soc"]["cells"]
-    # without a wire, every site is as good as any other
-    cells["loose"] = {"type": "DP16KD", "attributes": {}, "connections": {}}
-    played.make("yosys", f"pathlib.Path('netlist.json').write_text({json.dumps(netlist)!r})")
-    assert make(tmp_path / "out", "--seeds", "1", "2") == 0
-    first, second = (
-        {name: cell["attributes"]["BEL"] for name, cell in json.loads(
-            (tmp_path / "out" / f"cells-{seed}").read_text()).items() if cell["attributes"]}
-        for seed in (1, 2))
-    assert first.keys() == {"macrame.array.pe_0", "soc_files_z", "loose"}
-    assert re.fullmatch(r"X\d+/Y\d+/MULT18_\d", first["macrame.array.pe_0"])
-    assert re.fullmatch(r"X\d+/Y\d+/EBR\d", first["soc_files_z"])
-    assert first["loose"] != second["loose"]
-    found = made(tmp_path / "out")
-    assert all(0 < run["macros"]["tiles"] <= run["macros"]["random"] for run in found["seeds"])
-    assert found["took"]["macros"]["seconds"] > 0
-
-
-#: Keeps what nextpnr is given to route.
-KEEP = """
-for name in ("--json", "--sdc"):
-    if name in options and "--no-pack" in sys.argv:
-        kept = options["--report"].split(".")[1] + name
-        pathlib.Path(kept).write_text(pathlib.Path(options[name]).read_text())
-"""
-
-
-def test_what_is_placed_is_refined_and_then_routed(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(),), before=KEEP)
-    assert make(tmp_path / "out") == 0
-    place, route = played.calls()[1:3]
-    assert "--json seed-1.netlist --lpf soc.lpf" in place and "--no-route" in place
-    assert "--json seed-1.moved" in route and "--lpf" not in route
-    assert "--freq 50 " in place and "--freq 50 " in route
-    assert "--no-pack --no-place --tmg-ripup" in route
-    assert "--textcfg seed-1.route-1.config" in route
-    moved = json.loads((tmp_path / "out" / "route-1--json").read_text())
-    assert moved["modules"]["top"]["cells"].keys() == {"macrame.load.y"}
-    assert (tmp_path / "out" / "route-1--sdc").read_text() == (
-        "create_clock -period 20.0000000 [get_nets $glbnet$sdrio_clk]\n")
-    assert (tmp_path / "out" / "seed-1.anneal.log").read_text().startswith("before: wires 0, ")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert not any(name.endswith((".placed", ".moved", ".routed", ".source", ".sdf", ".sdc",
-                                  ".arrays", ".places")) for name in names)
-
-
-def freq(call: str) -> float:
-    """What nextpnr was asked for, MHz."""
-    found = re.search(r"--freq (\S+)", call)
-    assert found
-    return float(found[1])
-
-
-def test_what_is_late_is_routed_again_until_it_is_in_time(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(45.0), report(48.0), report(50.5), report(60.0)), before=KEEP)
-    assert make(tmp_path / "out") == 0
-    found = made(tmp_path / "out")
-    assert found["reached_hz"] == 50_500_000
-    assert found["paths"][0]["asked_mhz"] == 50
-    assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 3"
-    routes = [call for call in played.calls() if "--tmg-ripup" in call]
-    # each time 8 % more than it was, but not more than is wanted
-    assert [freq(call) for call in routes] == [50, 48.6, 50]
-    assert all("--json seed-1.source" in call for call in routes[1:])
-    assert (tmp_path / "out" / "route-2--sdc").read_text() == (
-        "create_clock -period 20.5761317 [get_nets $glbnet$sdrio_clk]\n")
-    # it goes on from all wires but those of clocks, with none of the settings of before
-    module = json.loads((tmp_path / "out" / "route-2--json").read_text())["modules"]["top"]
-    assert module["settings"] == {"placer": "static"}
-    assert {name: net["attributes"] for name, net in module["netnames"].items()} == {
-        "$glbnet$sdrio_clk": {}, "wire": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}, "no_wire": {}}
-    assert [path.name for path in (tmp_path / "out").glob("*.config")] == ["seed-1.route-3.config"]
-
-
-def test_what_got_slower_is_dropped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(40.0), report(39.0), report(41.0), report(41.0), report(42.0),
-                   report(60.0)))
-    assert make(tmp_path / "out") == 0
-    assert made(tmp_path / "out")["reached_hz"] == 42_000_000
-    assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 5"
-    assert [freq(call) for call in played.calls()[2:7]] == pytest.approx(
-        [50, 40 * 1.08, 40 * 1.04, 41 * 1.04, 41 * 1.02], rel=1e-5)
-
-
-def test_routing_without_end_is_stopped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(45.0), None, report(46.0), report(55.0)))
-    assert make(tmp_path / "out") == 0
-    assert made(tmp_path / "out")["reached_hz"] == 55_000_000
-    assert [freq(call) for call in played.calls()[2:6]] == pytest.approx(
-        [50, 45 * 1.08, 45 * 1.04, 46 * 1.04], rel=1e-5)
-
-
-def test_a_placement_that_cannot_be_in_time_is_routed_nevertheless(
-        played: Tools, tmp_path: Path) -> None:
-    played.routes((None, report(45.0), report(52.0)))
-    assert make(tmp_path / "out") == 0
-    assert made(tmp_path / "out")["reached_hz"] == 52_000_000
-    first, second, third, _ = played.calls()[2:6]
-    assert "--tmg-ripup" not in second
-    assert [freq(call) for call in (first, second, third)] == [50, 75, 48.6]
 
 
 def test_too_many_macros_are_told_without_nextpnr(played: Tools, tmp_path: Path,
@@ -472,17 +222,6 @@ def test_draws_where_components_are(played: Tools, tmp_path: Path) -> None:
         green, green, (0xee,) * 3, (0xee,) * 3]
 
 
-def test_knows_what_nextpnr_is_doing() -> None:
-    log = "Info: Packing IOs..\nInfo: Packing LUTs...\n"
-    assert _phase(log) == "Packing" and _phase("") == ""
-    log += ("Info: Running main analytical placer, max placement attempts per cell = 1.\n"
-            "Info:     at iteration #1, type ALL: wirelen\nInfo:     at iteration #12, type ALL\n")
-    assert _phase(log) == "Running main analytical placer, iteration 12"
-    log += "Info: Running router2...\n"
-    assert _phase(log) == "Running router2"
-    assert _phase(log + "Info:     iter=3 wires=5\n") == "Running router2, iteration 3"
-
-
 def test_a_clock_that_is_just_reached_is_not_missed() -> None:
     found = {"clock_hz": 50_000_000, "reached_hz": 50_000_000, "frames": None}
     assert list(summary(found)) == ["timing: asked for 50 MHz, reaches 50.0 MHz"]
@@ -490,45 +229,9 @@ def test_a_clock_that_is_just_reached_is_not_missed() -> None:
     assert missed.startswith("timing MISSED") and missed.endswith("--clock-mhz 49.5")
 
 
-SMALL_CLOCK = "clk$SB_IO_IN_$glb_clk"
-SMALL_NETLIST = json.dumps({"modules": {"small_system": {
-    "ports": {"clk": {"bits": [2]}}, "cells": {
-        name: {"type": kind, "attributes": {}, "connections": {"C": [2]}} for name, kind in (
-            ("mac.array.x", "SB_MAC16"), ("mac.array.half_0", "SB_RAM40_4K"),
-            ("mac.mac.a", "SB_LUT4"), ("cpu.b", "SB_DFFESS"), ("cpu.c", "SB_DFF"),
-            ("ram.half_0", "SB_SPRAM256KA"), ("d", "SB_LUT4"))}}}}, indent=2)
-SMALL_PLACE = """\
-pathlib.Path(options["--asc"]).write_text("text")
-pathlib.Path(options["--write"]).write_text({cells!r})
-pathlib.Path(options["--report"]).write_text(json.dumps({report!r}))
-"""
-SMALL_CELLS = """\
-    "mac.mac.a": {
-      "attributes": {
-        "NEXTPNR_BEL": "X7/Y2/lc5",
-      }
-    },
-"""
-
-
-def play_small(played: Tools) -> None:
-    """Tools for the small board."""
-    found = {
-        "fmax": {SMALL_CLOCK: {"achieved": 21.5, "constraint": 12}},
-        "critical_paths": [{"from": f"posedge {SMALL_CLOCK}", "to": f"posedge {SMALL_CLOCK}",
-                            "path": [{"type": "clk-to-q", "delay": 46.5, "from": {"cell": "x"},
-                                      "to": {"cell": "cpu.b"}}]}],
-        "utilization": {name: {"used": n, "available": 10 * n} for name, n in (
-            ("ICESTORM_LC", 7), ("ICESTORM_DSP", 1), ("ICESTORM_RAM", 2), ("ICESTORM_SPRAM", 3),
-            ("ICESTORM_PLL", 4))}}
-    played.make("yosys", f"pathlib.Path('netlist.json').write_text({SMALL_NETLIST!r})")
-    played.make("nextpnr-ice40", SMALL_PLACE.format(cells=SMALL_CELLS, report=found))
-    played.make("icepack", "import shutil; shutil.copy(sys.argv[1], sys.argv[2])")
-
-
 def test_a_small_board_has_tools_and_names_of_its_own(
         played: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    play_small(played)
+    played.small()
     out = tmp_path / "out"
     assert main(["bitstream", "--board", "icebreaker-up5k", "-o", str(out)]) == 0
     found = made(out)
@@ -556,7 +259,7 @@ def test_a_small_board_has_tools_and_names_of_its_own(
 
 def test_says_that_the_small_board_has_too_few_logic_cells(
         played: Tools, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    play_small(played)
+    played.small()
     played.make("nextpnr-ice40", """print('''Info: Device utilisation:
 Info: \t         ICESTORM_LC:    5573/   5280   105%
 Info: \t        ICESTORM_RAM:      28/     30    93%
