@@ -246,7 +246,9 @@ def _route(nextpnr: _Nextpnr, name: str, moved: Path, clocks: Sequence[tuple[str
             slower.unlink()
     for temporary in (source, constraints, design):
         temporary.unlink(missing_ok=True)
-    return replace(best, took=took)
+    config = nextpnr.folder / f"{name}.config"
+    os.replace(best.config, config)
+    return replace(best, took=took, config=config)
 
 
 def _utilisation(log: str) -> list[tuple[str, int, int]]:

@@ -90,7 +90,7 @@ def test_what_is_late_is_routed_again_until_it_is_in_time(played: Tools, tmp_pat
     assert module["settings"] == {"placer": "static"}
     assert {name: net["attributes"] for name, net in module["netnames"].items()} == {
         "$glbnet$sdrio_clk": {}, "wire": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}, "no_wire": {}}
-    assert [path.name for path in (tmp_path / "out").glob("*.config")] == ["seed-1.route-3.config"]
+    assert [path.name for path in (tmp_path / "out").glob("*.config")] == ["seed-1.config"]
 
 
 def test_what_got_slower_is_dropped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:

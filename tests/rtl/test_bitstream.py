@@ -6,6 +6,7 @@ test_netlist.py.
 """
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from amaranth.lib.wiring import In, Out
 from PIL import Image
 
 import hw.bitstream.flow
+import hw.bitstream.place
 from hw.__main__ import main
 from hw.bitstream.tools import find
 from hw.rtl.post import PostUnit
@@ -60,10 +62,8 @@ class Small(wiring.Component):
         return m
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command leaves of the small circuit."""
-    out = tmp_path_factory.mktemp("bitstream")
+def make(out: Path, clock_mhz: int) -> None:
+    """Run the command for the small circuit."""
 
     def sources(board: str, config: ArrayConfig, *, clock_hz: int, sdram_rate: int,
                 boot: bytes) -> dict[str, str]:
@@ -72,8 +72,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hw.bitstream.flow, "sources", sources)
-        assert main(["bitstream", "--target", "test-4x4", "--clock-mhz", "25", "-o",
+        assert main(["bitstream", "--target", "test-4x4", "--clock-mhz", f"{clock_mhz}", "-o",
                      str(out)]) == 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command leaves, for a clock that is reached."""
+    out = tmp_path_factory.mktemp("bitstream")
+    make(out, 25)
     return out
 
 
@@ -118,6 +125,18 @@ def test_the_floorplan_has_something_on_it(folder: Path) -> None:
         colours = picture.convert("RGB").getcolors(1 << 16)
     assert picture.size[0] > 1100 and colours is not None
     assert any(n > 1000 and rgb == (0x99, 0x99, 0x99) for n, rgb in colours)
+
+
+def test_nextpnr_goes_on_from_what_it_routed(tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hw.bitstream.place, "_ROUTES", 2)
+    monkeypatch.setattr(hw.bitstream.place, "_MOST_ITERATIONS", 40)
+    make(tmp_path, 400)
+    first, second = (int(re.search(r"iter=1 wires=\d+ overused=(\d+) ",
+                                   (tmp_path / f"seed-1.route-{n}.log").read_text())[1])
+                     for n in (1, 2))
+    assert second < first / 4
+    assert json.loads((tmp_path / "hardware.json").read_text())["reached_hz"] < 400_000_000
 
 
 def test_sources_are_the_same_in_every_process() -> None:
