@@ -15,7 +15,8 @@ NETLIST = json.dumps({"modules": {"soc": {"ports": {"clk": {"bits": [2]}}, "cell
         ("macrame.array.pe_0", "MULT18X18D"), ("macrame.\\load.x_CCU2C_S0", "CCU2C"),
         ("macrame.load.y", "LUT4"), ("VexRiscv.y", "TRELLIS_FF"), ("soc_files_z", "DP16KD"))}}}},
     indent=2)
-#: What is routed: as nextpnr writes it, with a clock, a wire, and a net without wires.
+#: What is routed: as nextpnr writes it, with a clock, a wire, and a net without wires. The x of x.v
+#: becomes the number of the time.
 ROUTED = json.dumps({"modules": {"top": {
     "settings": {"router2/bbMargin/x": "3", "router/tmg_ripup": "0 ", "target_freq": "5e7",
                  "seed": "1", "placer": "static"},
@@ -24,7 +25,7 @@ ROUTED = json.dumps({"modules": {"top": {
         "macrame.load.y": {"parameters": {}, "attributes": {"NEXTPNR_BEL": "X7/Y2/SLICEB.K1"}}},
     "netnames": {
         "$glbnet$sdrio_clk": {"attributes": {"ROUTING": "G_HPBX0;;1"}},
-        "wire": {"attributes": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}},
+        "wire": {"attributes": {"ROUTING": "X7/Y2/F1;;1", "src": "x.v"}},
         "no_wire": {"attributes": {"ROUTING": ""}}}}}}, indent=2)
 
 
@@ -83,7 +84,8 @@ if report is None:
 for clock in report["fmax"].values():
     clock["constraint"] *= float(options["--freq"]) / 50
 pathlib.Path(options["--textcfg"]).write_text("seed " + options["--seed"] + f" route {{route}}")
-pathlib.Path(options["--write"]).write_text({routed!r})
+routed = {routed!r}.replace("x.v", f"{{route}}.v")
+pathlib.Path(options["--write"]).write_text(routed)
 pathlib.Path(options["--report"]).write_text(json.dumps(report))
 """
 

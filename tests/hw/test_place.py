@@ -86,10 +86,13 @@ def test_what_is_late_is_routed_again_until_it_is_in_time(played: Tools, tmp_pat
     assert (tmp_path / "out" / "route-2--sdc").read_text() == (
         "create_clock -period 20.5761317 [get_nets $glbnet$sdrio_clk]\n")
     # it goes on from all wires but those of clocks, with none of the settings of before
-    module = json.loads((tmp_path / "out" / "route-2--json").read_text())["modules"]["top"]
-    assert module["settings"] == {"placer": "static"}
-    assert {name: net["attributes"] for name, net in module["netnames"].items()} == {
-        "$glbnet$sdrio_clk": {}, "wire": {"ROUTING": "X7/Y2/F1;;1", "src": "x"}, "no_wire": {}}
+    for n in (2, 3):
+        design = json.loads((tmp_path / "out" / f"route-{n}--json").read_text())
+        module = design["modules"]["top"]
+        assert module["settings"] == {"placer": "static"}
+        assert {name: net["attributes"] for name, net in module["netnames"].items()} == {
+            "$glbnet$sdrio_clk": {}, "no_wire": {},
+            "wire": {"ROUTING": "X7/Y2/F1;;1", "src": f"{n - 1}.v"}}
     assert [path.name for path in (tmp_path / "out").glob("*.config")] == ["seed-1.config"]
 
 
