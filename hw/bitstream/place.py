@@ -26,7 +26,7 @@ _ITERATION = re.compile(r"(?:iteration #|iter=)(\d+)")
 _CELL = re.compile(r'\s+"(.*)": \{$')
 _BEL = re.compile(r'\s+"NEXTPNR_BEL": "(.*)",?$')
 #: Times that a refined placement is routed at most.
-_ROUTES = 5
+_ROUTES = 6
 #: How much more than what was reached is asked for the next time, as a share. Asked for more than a
 #: placement allows, nextpnr goes on without end: no wire is used twice, but paths are always late.
 _STEP = 0.08
@@ -219,7 +219,7 @@ def _route(nextpnr: _Nextpnr, name: str, moved: Path, clocks: Sequence[tuple[str
             "--no-place", *(["--tmg-ripup"] if late_again else []), asked=asked,
             hopeless=lambda log: late_again and _iteration(log) > _MOST_ITERATIONS)
 
-    took, step = Used(0, 0), _STEP
+    took = Used(0, 0)
     try:
         best, design = route(1, moved, asked=1)
     except Stopped as stopped:
@@ -227,21 +227,24 @@ def _route(nextpnr: _Nextpnr, name: str, moved: Path, clocks: Sequence[tuple[str
         best, design = route(1, moved, asked=_HURRY, late_again=False)
     took += best.took
     moved.unlink()
+    asked = best.reached * (1 + _STEP)
     for n in range(2, _ROUTES + 1):
         if best.reached >= 1:
             break
         write_routed(design, source)
+        asked = min(asked, 1)
         try:
-            found, routed = route(n, source, asked=min(1, best.reached * (1 + step)))
+            found, routed = route(n, source, asked=asked)
         except Stopped as stopped:
             took += stopped.used
-            step /= 2
+            asked = (best.reached + asked) / 2
             continue
         took += found.took
         if found.reached > best.reached:
             best, found, design, routed = found, best, routed, design
+            asked = best.reached * (1 + _STEP)
         else:
-            step /= 2
+            asked = (best.reached + asked) / 2
         for slower in (found.config, routed):
             slower.unlink()
     for temporary in (source, constraints, design):

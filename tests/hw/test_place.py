@@ -98,20 +98,21 @@ def test_what_is_late_is_routed_again_until_it_is_in_time(played: Tools, tmp_pat
 
 def test_what_got_slower_is_dropped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
     played.routes((report(40.0), report(39.0), report(41.0), report(41.0), report(42.0),
-                   report(60.0)))
+                   report(41.0), report(60.0)))
     assert make(tmp_path / "out") == 0
     assert made(tmp_path / "out")["reached_hz"] == 42_000_000
     assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 5"
-    assert [freq(call) for call in played.calls()[2:7]] == pytest.approx(
-        [50, 40 * 1.08, 40 * 1.04, 41 * 1.04, 41 * 1.02], rel=1e-5)
+    assert [freq(call) for call in played.calls()[2:-1]] == pytest.approx(
+        [50, 40 * 1.08, 40 * 1.04, 41 * 1.08, 41 * 1.04, 42 * 1.08])
 
 
 def test_routing_without_end_is_stopped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
-    played.routes((report(45.0), None, report(46.0), report(55.0)))
+    played.routes((report(48.0), None, None, report(48.6), report(55.0)))
     assert make(tmp_path / "out") == 0
     assert made(tmp_path / "out")["reached_hz"] == 55_000_000
-    assert [freq(call) for call in played.calls()[2:6]] == pytest.approx(
-        [50, 45 * 1.08, 45 * 1.04, 46 * 1.04], rel=1e-5)
+    # what is between what was reached and what was too much, which is not more than is wanted
+    assert [freq(call) for call in played.calls()[2:-1]] == pytest.approx(
+        [50, 50, 49, 48.5, 50])
 
 
 def test_a_placement_that_cannot_be_in_time_is_routed_nevertheless(
