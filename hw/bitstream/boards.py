@@ -142,7 +142,7 @@ _EBR_ROWS, _DSP_ROWS = (22, 46, 70, 82), (10, 34, 58)
 
 # Without larger multiplexers made of lookup tables, fewer of these are used. The static placer's
 # wires are shorter than those of HeAP, nextpnr's default. Delays of wires are near the mean of what
-# router2 made for the default core, speed grade 6 (docs/board.md).
+# router2 made of nets of up to three sinks, for the default core, speed grade 6 (docs/board.md).
 _LFE5U_85F = Device(
     name="LFE5U-85F-6BG381", synth="synth_ecp5 -nowidelut",
     place=("nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6", "--placer", "static",

@@ -30,10 +30,10 @@ _ROUTES = 6
 #: How much more than what was reached is asked for the next time, as a share. Asked for more than a
 #: placement allows, nextpnr goes on without end: no wire is used twice, but paths are always late.
 _STEP = 0.08
-#: Iterations after which that is the case; where it comes to an end it takes up to 130.
+#: Iterations after which that is taken to be the case; where it came to an end it took up to 194.
 _MOST_ITERATIONS = 200
-#: Where it is the first time, what is late stays late, and so many times the clock is asked for:
-#: otherwise wires that are estimated to be in time may go anywhere.
+#: If the first time does not come to an end, what is late stays late, and so many times the clock
+#: is asked for: otherwise wires that are estimated to be in time may go anywhere.
 _HURRY = 1.5
 #: A clock whose frequency follows from that of a pin.
 _DERIVED = re.compile(r"Derived frequency constraint of ([\d.]+) MHz for net (\S+)")

@@ -102,8 +102,8 @@ def test_what_got_slower_is_dropped_and_less_asked_for(played: Tools, tmp_path: 
     assert make(tmp_path / "out") == 0
     assert made(tmp_path / "out")["reached_hz"] == 42_000_000
     assert (tmp_path / "out" / "board.bit").read_text() == "seed 1 route 5"
-    assert [freq(call) for call in played.calls()[2:-1]] == pytest.approx(
-        [50, 40 * 1.08, 40 * 1.04, 41 * 1.08, 41 * 1.04, 42 * 1.08])
+    # 8 % more than 40, 4 % more; the same of 41; 8 % more than 42
+    assert [freq(call) for call in played.calls()[2:-1]] == [50, 43.2, 41.6, 44.28, 42.64, 45.36]
 
 
 def test_routing_without_end_is_stopped_and_less_asked_for(played: Tools, tmp_path: Path) -> None:
@@ -111,8 +111,7 @@ def test_routing_without_end_is_stopped_and_less_asked_for(played: Tools, tmp_pa
     assert make(tmp_path / "out") == 0
     assert made(tmp_path / "out")["reached_hz"] == 55_000_000
     # what is between what was reached and what was too much, which is not more than is wanted
-    assert [freq(call) for call in played.calls()[2:-1]] == pytest.approx(
-        [50, 50, 49, 48.5, 50])
+    assert [freq(call) for call in played.calls()[2:-1]] == [50, 50, 49, 48.5, 50]
 
 
 def test_a_placement_that_cannot_be_in_time_is_routed_nevertheless(
